@@ -46,8 +46,18 @@ typedef struct sluice_segment {
     int32_t position;
 } sluice_segment;
 
+/* Keys are kept in blocks of 16 positions, so that the scores of 16 positions are 16 lanes. */
+#define SLUICE_KV_BLOCK 16
+static inline int32_t sluice_kv_positions(int32_t positions)
+{
+    return (positions + SLUICE_KV_BLOCK - 1) / SLUICE_KV_BLOCK * SLUICE_KV_BLOCK;
+}
+
 /* One layer's memory of one sequence; offsets in bytes into the buffer, 64-byte aligned.
- * attention: k, v are [kv_heads, capacity, head_dim] f32.
+ * attention: k is [kv_heads, capacity / 16, head_dim, 16] f32, 16 positions in the lanes (position
+ *      p is lane p % 16 of block p / 16); v is [kv_heads, capacity, head_dim] f32. capacity is a
+ *      multiple of SLUICE_KV_BLOCK. In both, a head's first p positions lie in its first
+ *      sluice_kv_positions(p) * head_dim floats: copy that many, never p * head_dim.
  * gdn: conv is [conv_width - 1, channels] f32 (oldest first, inputs before the convolution);
  *      s is [v_heads, k_dim, v_dim] f32. */
 typedef struct sluice_layer_state {
