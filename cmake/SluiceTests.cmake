@@ -2,7 +2,7 @@
 # so that a test of one room builds while another room is broken.
 
 # The libraries behind the #include lines of some files: "base/x.h" is room base, "support/x.h" the tests' own helpers,
-# "sluice/status.h" room base, any other "sluice/x.h" the engine, <jansson.h> jansson.
+# "sluice/status.h" room base, "sluice/text.h" room tokenizer, any other "sluice/x.h" the engine, <jansson.h> jansson.
 function(sluice_libraries_of out)
     set(libraries "")
     foreach(file IN LISTS ARGN)
@@ -11,6 +11,8 @@ function(sluice_libraries_of out)
         foreach(line IN LISTS lines)
             if(line MATCHES "\"sluice/status.h\"")
                 set(library sluice_base)
+            elseif(line MATCHES "\"sluice/text.h\"")
+                set(library sluice_tokenizer)
             elseif(line MATCHES "\"sluice/train.h\"")
                 set(library sluice_train)
             elseif(line MATCHES "\"sluice/")
