@@ -1,5 +1,6 @@
 #!/bin/sh
 # Configures (once, or when asked for other options) and builds one preset: tools/build.sh PRESET [cmake options...]
+# SLUICE_TARGET names one target instead of everything.
 set -eu
 cd "$(dirname "$0")/.."
 preset=${1:?usage: tools/build.sh PRESET [cmake options...]}
@@ -10,4 +11,4 @@ if [ ! -f "$dir/build.ninja" ] || [ $# -gt 0 ]; then
     trap 'rm -f "$log"' EXIT
     cmake --preset "$preset" "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
 fi
-cmake --build "$dir"
+cmake --build "$dir" ${SLUICE_TARGET:+--target "$SLUICE_TARGET"}

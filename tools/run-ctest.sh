@@ -7,7 +7,7 @@ shift
 status=0
 summary=$dir/Testing/summary.log
 mkdir -p "$dir/Testing"
-ctest --test-dir "$dir" --output-on-failure --no-tests=error -j "${SLUICE_JOBS:-2}" --output-log "$summary" "$@" || status=$?
+ctest --test-dir "$dir" --output-on-failure --no-tests=error --no-label-summary -j "${SLUICE_JOBS:-2}" --output-log "$summary" "$@" || status=$?
 # The log of the tests' output has the single cases and the reasons; the summary knows which tests were skipped as a whole.
 [ -f "$dir/Testing/Temporary/LastTest.log" ] || exit $status
 awk '
@@ -16,7 +16,7 @@ awk '
     log_number == 1 && /^[0-9]+\/[0-9]+ Test: / { test = $3; output = 0 }
     log_number == 1 && /^Output:/ { output = 1 }
     log_number == 1 && /^<end of output>/ { output = 0 }
-    log_number == 1 && output && /SKIPPED/ { sub(/^[ \t]+/, ""); add(test ": " $0); any[test] = 1 }
+    log_number == 1 && output && /SKIPPED/ && !/SKIPPED TEST\(S\)|test\(s\), listed below/ { sub(/^[ \t]+/, ""); add(test ": " $0); any[test] = 1 }
     log_number == 2 && /\(Skipped\)$/ { if (!any[$3]) add($3 ": skipped as a whole, giving no reason") }
     log_number == 2 && /\((Not Run|Disabled)\)$/ { add($3 ": did not run") }
     END {

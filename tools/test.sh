@@ -31,7 +31,7 @@ tools/build.sh asan
 UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1 tools/run-ctest.sh build/asan -LE tools
 
 step "thread sanitizer, on the tests that use threads"
-tools/build.sh tsan
+SLUICE_TARGET=threaded_tests tools/build.sh tsan
 # gcc 12's thread sanitizer cannot place its shadow when the kernel randomises addresses by more than 28 bits.
 norandom=()
 if setarch -R true 2>/dev/null; then norandom=(setarch -R); fi
