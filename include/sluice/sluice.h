@@ -36,9 +36,10 @@ typedef struct sluice_engine_options {
     int32_t chunk;         /* rows of a step at most, a multiple of 64; 0: chosen from the budget */
     const char *io;        /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
     bool verify_reads;     /* check the CRC32C of every record that is read */
-    /* Called with one line when the model must be converted first, then with its progress. */
+    /* Called with one line when the model must be converted first, then with its progress (whose
+     * false stops it). */
     void (*notice)(void *context, const char *line);
-    sluice_progress_fn progress;
+    bool (*progress)(void *context, const sluice_convert_progress *progress);
     void *callback_context;
 } sluice_engine_options;
 
@@ -52,7 +53,7 @@ sluice_status sluice_engine_open(const char *model, const sluice_engine_options 
 void sluice_engine_close(sluice_engine *engine); /* after all of its sessions are closed */
 
 /* Where model would be read from: the container's folder, after conversion into the cache if needed.
- * *path is freed with sluice_free. */
+ * *path is freed with free(). */
 sluice_status sluice_model_locate(const char *model, const sluice_engine_options *options,
                                   char **path, sluice_error *err);
 
