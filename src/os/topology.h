@@ -1,0 +1,19 @@
+/* Which processors this process may use, and which of them are cores of their own. */
+#ifndef SLUICE_OS_TOPOLOGY_H
+#define SLUICE_OS_TOPOLOGY_H
+
+#define SLUICE_PROCESSORS_MAX 1024
+
+typedef struct sluice_topology {
+    int processors; /* allowed by the affinity mask */
+    int cores;      /* of them, with one hardware thread a core counted */
+    int threads;    /* what compute should use by default: cores, less if a cgroup quota is below */
+    /* One processor per core, the fastest cores first (big before little), then by number. */
+    int core_processors[SLUICE_PROCESSORS_MAX];
+} sluice_topology;
+
+/* Never fails: at worst one processor. root: "" for this machine, or a folder that holds a copy of
+ * /proc and /sys (tests). */
+void sluice_topology_get(const char *root, sluice_topology *topology);
+
+#endif
