@@ -1,7 +1,6 @@
 # A thin front to CMake and tools/: everything here can be done without it.
 # PRESET=asan|tsan|fuzz|aarch64 builds another preset; SLUICE_QUICK=1 shortens "make test" to checks and release.
 PRESET ?= release
-BUILD_DIR := $(if $(filter release,$(PRESET)),build,build/$(PRESET))
 prefix ?= /usr/local
 
 .PHONY: all build deps demo test check bench fuzz format install clean help
@@ -32,8 +31,10 @@ fuzz:
 format:
 	@tools/check-format --fix
 
-install: build
-	@cmake --install build --prefix "$(prefix)"
+# The prefix is compiled in: the library looks for Nano below it.
+install:
+	@tools/build.sh release -DCMAKE_INSTALL_PREFIX="$(prefix)"
+	@cmake --install build
 
 clean:
 	@rm -rf build

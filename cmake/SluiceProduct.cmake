@@ -23,12 +23,8 @@ if(sources)
     add_executable(sluice ${sources})
     set_target_properties(sluice PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
     target_link_libraries(sluice PRIVATE libsluice sluice_flags sluice_dep_jansson)
-    target_include_directories(sluice PRIVATE "${PROJECT_SOURCE_DIR}/include")
-    # Where Nano is: in the checkout that the program was built from, else where it was installed.
-    target_compile_definitions(sluice PRIVATE
-        SLUICE_VERSION="${PROJECT_VERSION}"
-        SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
-        SLUICE_DATA_DIR="${CMAKE_INSTALL_FULL_DATADIR}/sluice")
+    target_include_directories(sluice PRIVATE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/programs")
+    target_compile_definitions(sluice PRIVATE SLUICE_VERSION="${PROJECT_VERSION}")
     if(TARGET sluice_dep_edit)
         target_link_libraries(sluice PRIVATE sluice_dep_edit)
         target_compile_definitions(sluice PRIVATE SLUICE_HAVE_EDIT=1)
@@ -40,6 +36,8 @@ set(SLUICE_PC_REQUIRES "jansson libpcre2-8 libutf8proc")
 if(SLUICE_HAVE_URING)
     string(APPEND SLUICE_PC_REQUIRES " liburing")
 endif()
+# From the file's own folder, so that an installed tree may be moved.
+file(RELATIVE_PATH SLUICE_PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 configure_file("${PROJECT_SOURCE_DIR}/cmake/sluice.pc.in" "${PROJECT_BINARY_DIR}/sluice.pc" @ONLY)
 
 install(TARGETS libsluice ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")

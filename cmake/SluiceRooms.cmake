@@ -87,7 +87,11 @@ function(sluice_add_room room)
         target_compile_definitions(${target} ${scope} SLUICE_HAVE_URING=1)
     endif()
     if(room STREQUAL "engine" AND sources)
-        target_compile_definitions(${target} PRIVATE SLUICE_VERSION="${PROJECT_VERSION}")
+        # Where Nano is: in the checkout that the library was built from, else where it was installed.
+        target_compile_definitions(${target} PRIVATE
+            SLUICE_VERSION="${PROJECT_VERSION}"
+            SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+            SLUICE_DATA_DIR="${CMAKE_INSTALL_FULL_DATADIR}/sluice")
     endif()
 endfunction()
 
