@@ -24,7 +24,11 @@ if(sources)
     set_target_properties(sluice PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
     target_link_libraries(sluice PRIVATE libsluice sluice_flags sluice_dep_jansson)
     target_include_directories(sluice PRIVATE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/programs")
-    target_compile_definitions(sluice PRIVATE SLUICE_VERSION="${PROJECT_VERSION}")
+    # Where Nano is: in the checkout that the program was built from, else where it was installed.
+    target_compile_definitions(sluice PRIVATE
+        SLUICE_VERSION="${PROJECT_VERSION}"
+        SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+        SLUICE_DATA_DIR="${CMAKE_INSTALL_FULL_DATADIR}/sluice")
     if(TARGET sluice_dep_edit)
         target_link_libraries(sluice PRIVATE sluice_dep_edit)
         target_compile_definitions(sluice PRIVATE SLUICE_HAVE_EDIT=1)
