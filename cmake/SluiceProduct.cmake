@@ -36,6 +36,15 @@ if(sources)
     install(TARGETS sluice RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endif()
 
+# The examples of the documentation: built against include/ and the merged library, as a user would, and run as tests.
+file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/doc/examples/*.c")
+foreach(source IN LISTS sources)
+    get_filename_component(name "${source}" NAME_WE)
+    add_executable(example_${name} "${source}")
+    target_link_libraries(example_${name} PRIVATE libsluice sluice_flags)
+    list(APPEND SLUICE_EXAMPLES ${name})
+endforeach()
+
 set(SLUICE_PC_REQUIRES "jansson libpcre2-8 libutf8proc")
 if(SLUICE_HAVE_URING)
     string(APPEND SLUICE_PC_REQUIRES " liburing")
