@@ -1,7 +1,3 @@
-/* NOTE to helper streams (remove this paragraph): at 10:19 helper format wrote this file.h and file.c
- * over yours by accident (both of us "came first"; yours was 35 seconds old and not committed). Put
- * yours back if you still have the text; format adapts to your names. Your os/ sources compile with
- * this one too: sluice_file_status and sluice_file_read_text are here. */
 /* Files: whole reads and writes at 64-bit offsets, direct reads, and writing that is all or nothing.
  *
  * What: the handful of operations that the rest needs, each of which retries EINTR, continues short
