@@ -11,6 +11,8 @@
 #include "base/status.h"
 
 #define SLUICE_LAYERS_MAX 512
+#define SLUICE_MTP_LAYERS_MAX 8
+#define SLUICE_TOP_K_MAX 64
 
 typedef enum sluice_mixer { SLUICE_MIXER_GDN, SLUICE_MIXER_ATTENTION } sluice_mixer;
 

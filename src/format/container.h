@@ -14,7 +14,8 @@ typedef struct sluice_container sluice_container;
 /* A tensor of the trunk. Matrices are packed panels of `format`; vectors are plain f32/bf16/f16
  * elements exactly as in the source ([rows] with cols = 1, or conv1d as [channels, width]). */
 typedef struct sluice_trunk_tensor {
-    const char *name; /* canonical, e.g. "layers.3.self_attn.q_proj.weight"; owned by the container */
+    const char
+        *name; /* canonical, e.g. "layers.3.self_attn.q_proj.weight"; owned by the container */
     sluice_weight_format format;
     bool packed; /* panels (matrices) or plain elements (vectors) */
     int32_t rows, cols;
@@ -25,7 +26,7 @@ typedef struct sluice_trunk_tensor {
 typedef struct sluice_record_layout {
     sluice_weight_format gate, up, down;
     uint64_t gate_offset, up_offset, down_offset;
-    uint64_t bytes;  /* padded to a multiple of 4096 */
+    uint64_t bytes; /* padded to a multiple of 4096 */
 } sluice_record_layout;
 
 typedef struct sluice_expert_file {
@@ -46,7 +47,13 @@ const char *sluice_container_dir(const sluice_container *container);
 const char *sluice_container_trunk_path(const sluice_container *container);
 /* Whether norms in the trunk hold w (HF: add 1 when loading) or already 1 + w (MLX). */
 bool sluice_container_norm_add_one(const sluice_container *container);
-const sluice_trunk_tensor *sluice_container_trunk(const sluice_container *container, int32_t *count);
+const sluice_trunk_tensor *sluice_container_trunk(const sluice_container *container,
+                                                  int32_t *count);
+/* Checksum of the tensor of that index: of its bytes and, for packed ones, the zeros up to the next
+ * multiple of 4096. */
+uint32_t sluice_container_trunk_crc32c(const sluice_container *container, int32_t tensor);
+/* How the source was laid out, e.g. "mlx stacked". */
+const char *sluice_container_layout(const sluice_container *container);
 /* NULL if absent. */
 const sluice_trunk_tensor *sluice_container_tensor(const sluice_container *container,
                                                    const char *name);
