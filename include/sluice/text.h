@@ -85,8 +85,8 @@ int32_t sluice_tokenizer_find(const sluice_tokenizer *tokenizer, const char *con
 
 bool sluice_tokenizer_is_special(const sluice_tokenizer *tokenizer, int32_t id);
 
-/* A detokenizer turns a stream of ids into a stream of UTF-8: it holds back the bytes of a character
- * that is not complete yet. The pieces together equal sluice_tokenizer_decode. */
+/* A detokenizer turns a stream of ids into a stream of UTF-8: it holds back the bytes of a
+ * character that is not complete yet. The pieces together equal sluice_tokenizer_decode. */
 typedef struct sluice_detokenizer sluice_detokenizer;
 
 /* The tokenizer must outlive it. */
@@ -153,15 +153,15 @@ typedef void (*sluice_reply_fn)(void *context, const sluice_reply_event *event);
 typedef struct sluice_reply_reader sluice_reply_reader;
 
 /* tools may be NULL; otherwise it must outlive the reader. thinking: the text begins within <think>
- * (sluice_prompt.thinking). Each value of a call is coerced by the schema of its parameter: a string
- * stays as it is; what should be JSON and does not parse is kept as a string. */
+ * (sluice_prompt.thinking). Each value of a call is coerced by the schema of its parameter: a
+ * string stays as it is; what should be JSON and does not parse is kept as a string. */
 sluice_status sluice_reply_reader_new(const sluice_tools *tools, bool thinking, sluice_reply_fn fn,
                                       void *context, sluice_reply_reader **out, sluice_error *err);
 
-/* Text may be cut anywhere, even within a character. A tag is never reported as content, nor is what
- * might still become one. SLUICE_NO_MEMORY is the only failure; the reader is then useless. */
-sluice_status sluice_reply_reader_feed(sluice_reply_reader *reader, const char *text,
-                                       size_t length, sluice_error *err);
+/* Text may be cut anywhere, even within a character. A tag is never reported as content, nor is
+ * what might still become one. SLUICE_NO_MEMORY is the only failure; the reader is then useless. */
+sluice_status sluice_reply_reader_feed(sluice_reply_reader *reader, const char *text, size_t length,
+                                       sluice_error *err);
 
 /* The text is over: reports what was held back, and an open call as incomplete. */
 sluice_status sluice_reply_reader_finish(sluice_reply_reader *reader, sluice_error *err);

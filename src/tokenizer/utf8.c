@@ -95,14 +95,16 @@ uint32_t sluice_utf8_decode(const char *text, size_t *step)
     unsigned first = char_at(text, 0);
     size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
     uint32_t value = length == 1 ? first : first & (0x7Fu >> length);
-    for (size_t at = 1; at < length; at++) value = value << 6 | (char_at(text, at) & 0x3F);
+    for (size_t at = 1; at < length; at++)
+        value = value << 6 | (char_at(text, at) & 0x3F);
     *step = length;
     return value;
 }
 
 size_t sluice_utf8_previous(const char *text, size_t end)
 {
-    do end--;
+    do
+        end--;
     while (end > 0 && (char_at(text, end) & 0xC0) == 0x80);
     return end;
 }

@@ -1,4 +1,5 @@
-/* UTF-8: checking, stepping through it, and the two kinds of white space that the reference knows. */
+/* UTF-8: checking, stepping through it, and the two kinds of white space that the reference knows.
+ */
 #ifndef SLUICE_TOKENIZER_UTF8_H
 #define SLUICE_TOKENIZER_UTF8_H
 
@@ -13,8 +14,8 @@ typedef enum sluice_utf8_result {
 } sluice_utf8_result;
 
 /* Looks at the first character of length >= 1 bytes: *step receives the bytes it takes, *codepoint
- * the character if it is valid. Ill-formed parts are cut as the Unicode standard (3.9, "substitution
- * of maximal subparts") and Rust's from_utf8_lossy cut them. */
+ * the character if it is valid. Ill-formed parts are cut as the Unicode standard (3.9,
+ * "substitution of maximal subparts") and Rust's from_utf8_lossy cut them. */
 sluice_utf8_result sluice_utf8_step(const char *text, size_t length, size_t *step,
                                     uint32_t *codepoint);
 
