@@ -10,4 +10,17 @@ void sluice_linear_f32_init_avx2(sluice_kernels *table);
 void sluice_linear_f32_init_avx512(sluice_kernels *table);
 void sluice_linear_f32_init_neon(sluice_kernels *table);
 
+void sluice_quantize_q8_init_scalar(sluice_kernels *table);
+void sluice_quantize_q8_init_avx2(sluice_kernels *table);
+void sluice_quantize_q8_init_avx512(sluice_kernels *table);
+void sluice_quantize_q8_init_neon(sluice_kernels *table);
+
+void sluice_linear_q8_init_scalar(sluice_kernels *table);
+void sluice_linear_q8_init_avx2(sluice_kernels *table);
+void sluice_linear_q8_init_avxvnni(sluice_kernels *table);
+void sluice_linear_q8_init_avx512vnni(sluice_kernels *table);
+void sluice_linear_q8_init_neon(sluice_kernels *table);
+void sluice_linear_q8_init_dotprod(sluice_kernels *table);
+void sluice_linear_q8_init_i8mm(sluice_kernels *table);
+
 #endif

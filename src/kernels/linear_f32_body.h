@@ -51,15 +51,15 @@ V16_INLINE void affine_one(const sluice_weight *w, int bits, const uint8_t *pane
                            v16f a[4])
 {
     sluice_weight_format format = w->format;
-    int units = format.group / SLUICE_UNIT_COLS, line = linear_scale_bytes(format.scale);
+    int units = format.group / SLUICE_UNIT_COLS, scale_bytes = linear_scale_bytes(format.scale);
     for (int32_t col = 0; col < w->cols; col += format.group) {
         const uint8_t *tail = panel + units * linear_unit_bytes(bits);
         v16f scale = linear_scales(tail, format.scale);
-        v16f bias = linear_scales(tail + line, format.scale);
+        v16f bias = linear_scales(tail + scale_bytes, format.scale);
         for (; panel < tail; panel += linear_unit_bytes(bits), x += SLUICE_UNIT_COLS)
             FOR_UNIT_COLUMNS(panel, bits, scale, bias, c, weights,
                              a[c % 4] = v16_fma(weights, v16_set1(x[c]), a[c % 4]))
-        panel = tail + 2 * line;
+        panel = tail + 2 * scale_bytes;
     }
 }
 
@@ -67,26 +67,26 @@ V16_INLINE void affine_unpack(const sluice_weight *w, int bits, const uint8_t *p
                               int32_t cols, column_line *out)
 {
     sluice_weight_format format = w->format;
-    int units = format.group / SLUICE_UNIT_COLS, line = linear_scale_bytes(format.scale);
-    int group_bytes = units * linear_unit_bytes(bits) + 2 * line;
+    int units = format.group / SLUICE_UNIT_COLS, scale_bytes = linear_scale_bytes(format.scale);
+    int group_bytes = units * linear_unit_bytes(bits) + 2 * scale_bytes;
     panel += (int64_t)(col / format.group) * group_bytes;
     for (int32_t end = col + cols; col < end; col += format.group) {
         const uint8_t *tail = panel + units * linear_unit_bytes(bits);
         v16f scale = linear_scales(tail, format.scale);
-        v16f bias = linear_scales(tail + line, format.scale);
+        v16f bias = linear_scales(tail + scale_bytes, format.scale);
         for (; panel < tail; panel += linear_unit_bytes(bits), out += SLUICE_UNIT_COLS)
             FOR_UNIT_COLUMNS(panel, bits, scale, bias, c, weights, v16_store(out[c], weights))
-        panel = tail + 2 * line;
+        panel = tail + 2 * scale_bytes;
     }
 }
 
 /* Column c of a BF16 or F16 panel; both keep two columns in a line. */
 V16_INLINE v16f half_column(uint8_t kind, const uint8_t *panel, int32_t c)
 {
-    const uint8_t *line = panel + (int64_t)(c / 2) * SLUICE_LINE_BYTES;
+    const uint8_t *at = panel + (int64_t)(c / 2) * SLUICE_LINE_BYTES;
     if (kind == SLUICE_WEIGHT_F16)
-        return v16_load_f16((const uint16_t *)(const void *)(line + c % 2 * 32));
-    v16i pair = v16i_load(line);
+        return v16_load_f16((const uint16_t *)(const void *)(at + c % 2 * 32));
+    v16i pair = v16i_load(at);
     return v16_as_f(c % 2 ? v16i_and(pair, v16i_set1((int32_t)0xffff0000u)) : v16i_shl(pair, 16));
 }
 

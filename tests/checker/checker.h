@@ -78,7 +78,7 @@ double check_limit_fma(uint32_t flags);
 double check_limit_dot(uint32_t flags);
 
 /* Runs fn(context, worker) on threads at once until at least `seconds` have passed, and returns the
- * mean seconds of one round. */
+ * seconds of the quickest round (others use the machine too). */
 double check_time(int threads, double seconds, void (*fn)(void *context, int worker),
                   void *context);
 

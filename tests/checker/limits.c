@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "checker/checker.h"
@@ -21,8 +22,8 @@ typedef struct round_crew {
     void *context;
     double seconds;
     pthread_barrier_t barrier;
-    int rounds, stop;
-    double elapsed;
+    int stop;
+    double best;
 } round_crew;
 
 typedef struct crew_member {
@@ -34,16 +35,16 @@ static void *run_rounds(void *argument)
 {
     crew_member *member = argument;
     round_crew *crew = member->crew;
-    double start = 0;
+    const double begin = check_seconds();
     for (int round = 0; !crew->stop; round++) {
         pthread_barrier_wait(&crew->barrier);
-        if (round == 1) start = check_seconds(); /* round 0 warms up */
+        double start = check_seconds();
         crew->fn(crew->context, member->worker);
         pthread_barrier_wait(&crew->barrier);
-        if (member->worker == 0 && round >= 1) {
-            crew->rounds = round;
-            crew->elapsed = check_seconds() - start;
-            crew->stop = crew->elapsed >= crew->seconds;
+        if (member->worker == 0 && round >= 1) { /* round 0 warms up */
+            double now = check_seconds();
+            if (now - start < crew->best) crew->best = now - start;
+            crew->stop = now - begin >= crew->seconds;
         }
         pthread_barrier_wait(&crew->barrier);
     }
@@ -52,7 +53,7 @@ static void *run_rounds(void *argument)
 
 double check_time(int threads, double seconds, void (*fn)(void *context, int worker), void *context)
 {
-    round_crew crew = {.fn = fn, .context = context, .seconds = seconds};
+    round_crew crew = {.fn = fn, .context = context, .seconds = seconds, .best = 1e9};
     pthread_t others[64];
     crew_member members[64];
     pthread_barrier_init(&crew.barrier, NULL, (unsigned)threads);
@@ -64,7 +65,7 @@ double check_time(int threads, double seconds, void (*fn)(void *context, int wor
     for (int i = 1; i < threads; i++)
         pthread_join(others[i], NULL);
     pthread_barrier_destroy(&crew.barrier);
-    return crew.elapsed / crew.rounds;
+    return crew.best;
 }
 
 typedef struct reader {
@@ -91,6 +92,7 @@ double check_limit_read(int threads)
 {
     void *memory = NULL;
     if (posix_memalign(&memory, (size_t)2 << 20, READ_BYTES)) return 0;
+    madvise(memory, READ_BYTES, MADV_HUGEPAGE);
     memset(memory, 1, READ_BYTES);
     reader r = {.words = memory, .per_thread = READ_BYTES / 8 / (size_t)threads};
     double seconds = check_time(threads, 0.5, read_words, &r);

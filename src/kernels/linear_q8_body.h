@@ -1,0 +1,185 @@
+/* Affine weights times int8 activations: the body that each instruction set compiles.
+ *
+ * The including file defines, besides v16 and the lines of linear_lines.h (LINE_LANES rows):
+ *   sums                     LINE_LANES x i32
+ *   dot_begin(bits, x, n)    the sums to begin n columns with: zero, or what dot leaves out
+ *   dot(bits, s, w, x)       s + the dots of 16 columns: w[0..3] are quads of codes, x 16 bytes
+ *   dot_add(a, b)            sum of sums
+ *   part                     LINE_LANES x f32: part_zero, part_set1, part_mul, part_fma, part_store,
+ *                            part_of(v16f, lane), part_from(sums)
+ *   TILE_TOKENS              the most rows of activations in a register tile: 12, 6 or 4
+ *   TILE_CHAINS              independent sums for a single row, to hide the latency of dot
+ *   LINEAR_Q8_INIT           the name of the function that enters this kernel into a table
+ *
+ * A tile unpacks each quad of codes once for its rows of activations. Sums of integers are exact,
+ * so only the order of folding (kernels.h) decides the bits, and it is by blocks of columns
+ * whatever the tile. */
+#include "kernels/families.h"
+#include "kernels/kernels.h"
+#include "kernels/linear_lines.h"
+
+/* Rows of activations that go through a panel before the next panel: they stay in the L2 cache. */
+#define BLOCK_BYTES (384 * 1024)
+
+typedef struct tile_rows {
+    const int8_t *x;            /* of the first row of the tile */
+    const float *scales, *sums; /* the same */
+    int32_t cols, block, blocks;
+} tile_rows;
+
+/* sums over one block of columns (units of 32) for each row of the tile */
+V16_INLINE void dot_block(int bits, int tokens, const uint8_t *unit, const int8_t *x, int32_t cols,
+                          int32_t block, sums s[TILE_TOKENS])
+{
+    const int chains = tokens == 1 ? TILE_CHAINS : 1;
+    sums chain[TILE_TOKENS][TILE_CHAINS];
+    LINEAR_UNROLL for (int t = 0; t < tokens; t++)
+    {
+        chain[t][0] = dot_begin(bits, x + (int64_t)t * cols, block);
+        for (int i = 1; i < chains; i++)
+            chain[t][i] = dot_begin(bits, x, 0);
+    }
+    for (int32_t col = 0; col < block; col += SLUICE_UNIT_COLS, unit += linear_unit_bytes(bits)) {
+        LINEAR_UNROLL for (int half = 0; half < 2; half++)
+        {
+            line w[4];
+            LINEAR_UNROLL for (int k = 0; k < 4; k++) w[k] =
+                linear_unit_quad(unit, bits, 4 * half + k);
+            LINEAR_UNROLL for (int t = 0; t < tokens; t++)
+            {
+                sums *to = &chain[t][half % chains];
+                *to = dot(bits, *to, w, x + (int64_t)t * cols + col + 16 * half);
+            }
+        }
+    }
+    LINEAR_UNROLL for (int t = 0; t < tokens; t++) s[t] =
+        chains == 1 ? chain[t][0] : dot_add(chain[t][0], chain[t][chains - 1]);
+}
+
+V16_INLINE void tile(const sluice_weight *w, int bits, int tokens, const uint8_t *panel, int lane,
+                     const tile_rows *r, part y[TILE_TOKENS])
+{
+    const int group = w->format.group, scale_bytes = linear_scale_bytes(w->format.scale);
+    const int block_bytes = r->block / SLUICE_UNIT_COLS * linear_unit_bytes(bits);
+    const int8_t *x = r->x;
+    int32_t i = 0;
+    LINEAR_UNROLL for (int t = 0; t < tokens; t++) y[t] = part_zero();
+    while (i < r->blocks) {
+        const uint8_t *tail = panel + group / SLUICE_UNIT_COLS * linear_unit_bytes(bits);
+        part scale = part_of(linear_scales(tail, w->format.scale), lane);
+        part bias = part_of(linear_scales(tail + scale_bytes, w->format.scale), lane);
+        for (; panel < tail; panel += block_bytes, x += r->block, i++) {
+            sums s[TILE_TOKENS];
+            dot_block(bits, tokens, panel + 4 * lane, x, r->cols, r->block, s);
+            LINEAR_UNROLL for (int t = 0; t < tokens; t++)
+            {
+                int64_t at = (int64_t)t * r->blocks + i;
+                part both = part_mul(scale, part_set1(r->scales[at]));
+                y[t] = part_fma(both, part_from(s[t]), y[t]);
+                y[t] = part_fma(bias, part_set1(r->sums[at]), y[t]);
+            }
+        }
+        panel = tail + 2 * scale_bytes;
+    }
+}
+
+/* One tile into y, lanes of the 16 rows that exist. */
+V16_INLINE void tile_out(const sluice_weight *w, int bits, int tokens, const uint8_t *panel,
+                         const tile_rows *r, float *y, int64_t ldy, int lanes)
+{
+    float out[TILE_TOKENS][SLUICE_PANEL_ROWS];
+    for (int lane = 0; lane < SLUICE_PANEL_ROWS; lane += LINE_LANES) {
+        part p[TILE_TOKENS];
+        tile(w, bits, tokens, panel, lane, r, p);
+        LINEAR_UNROLL for (int t = 0; t < tokens; t++) part_store(out[t] + lane, p[t]);
+    }
+    for (int t = 0; t < tokens; t++)
+        memcpy(y + t * ldy, out[t], (size_t)lanes * sizeof(float));
+}
+
+/* How many of the rows that are left the next tile takes: sizes that exist, and no small rest. */
+static int tile_tokens(int32_t left)
+{
+#if TILE_TOKENS == 12
+    static const uint8_t take[] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 5, 6, 12, 8, 8, 8, 8};
+    return left < 17 ? take[left] : 12;
+#elif TILE_TOKENS == 6
+    static const uint8_t take[] = {0, 1, 2, 3, 4, 5, 6, 4, 4, 5, 5};
+    return left < 11 ? take[left] : 6;
+#else
+    return left < TILE_TOKENS ? left : left == TILE_TOKENS + 1 ? TILE_TOKENS - 1 : TILE_TOKENS;
+#endif
+}
+
+#define TILE_CASE(tokens)                                                                          \
+    case tokens: tile_out(w, bits, tokens, panel, r, y, ldy, lanes); break
+
+/* One function a number of bits: all tile sizes inside. */
+#define DEFINE_TILE(bits)                                                                          \
+    static void tile_q##bits(const sluice_weight *w, int tokens, const uint8_t *panel,             \
+                             const tile_rows *r, float *y, int64_t ldy, int lanes)                 \
+    {                                                                                              \
+        tile_any(w, bits, tokens, panel, r, y, ldy, lanes);                                        \
+    }
+
+V16_INLINE void tile_any(const sluice_weight *w, int bits, int tokens, const uint8_t *panel,
+                         const tile_rows *r, float *y, int64_t ldy, int lanes)
+{
+    switch (tokens) {
+        TILE_CASE(1);
+        TILE_CASE(2);
+        TILE_CASE(3);
+        TILE_CASE(4);
+#if TILE_TOKENS >= 6
+        TILE_CASE(5);
+        TILE_CASE(6);
+#endif
+#if TILE_TOKENS >= 12
+        TILE_CASE(8);
+        TILE_CASE(12);
+#endif
+    }
+}
+
+DEFINE_TILE(2)
+DEFINE_TILE(3)
+DEFINE_TILE(4)
+DEFINE_TILE(5)
+DEFINE_TILE(6)
+DEFINE_TILE(8)
+
+static void linear_q8(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
+                      const sluice_q8 *q, int32_t row_begin, int32_t n, float *y, int64_t ldy)
+{
+    const size_t bytes = sluice_weight_panel_bytes(w->format, w->cols);
+    const int32_t blocks = q->cols / q->block;
+    int32_t step = BLOCK_BYTES / w->cols / TILE_TOKENS * TILE_TOKENS;
+    if (step < TILE_TOKENS) step = TILE_TOKENS;
+    for (int32_t begin = 0, end; begin < n; begin = end) {
+        end = n - begin < step + TILE_TOKENS ? n : begin + step;
+        for (int32_t p = panel_begin; p < panel_end; p++) {
+            const uint8_t *panel = (const uint8_t *)w->data + (size_t)p * bytes;
+            int32_t first = p * SLUICE_PANEL_ROWS, left = w->rows - first;
+            int lanes = left < SLUICE_PANEL_ROWS ? left : SLUICE_PANEL_ROWS;
+            for (int32_t t = begin, tokens; t < end; t += tokens) {
+                int64_t row = row_begin + t;
+                tile_rows r = {.x = q->codes + row * q->cols,
+                               .scales = q->scales + row * blocks,
+                               .sums = q->sums + row * blocks,
+                               .cols = q->cols,
+                               .block = q->block,
+                               .blocks = blocks};
+                float *out = y + t * ldy + first;
+                tokens = tile_tokens(end - t);
+#define TILE(bits) tile_q##bits(w, tokens, panel, &r, out, ldy, lanes)
+                LINEAR_SWITCH_BITS(w->format.bits, TILE)
+#undef TILE
+            }
+        }
+    }
+}
+
+void LINEAR_Q8_INIT(sluice_kernels *table)
+{
+    table->linear_q8 = linear_q8;
+}
