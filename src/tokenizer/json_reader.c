@@ -37,11 +37,13 @@ void sluice_json_reader_free(sluice_json_reader *reader)
 
 static void skip_space(sluice_json_reader *reader)
 {
-    while (reader->at < reader->length) {
-        char byte = reader->json[reader->at];
-        if (byte != ' ' && byte != '\n' && byte != '\t' && byte != '\r') break;
-        reader->at++;
+    const char *json = reader->json;
+    size_t at = reader->at, length = reader->length;
+    while (at < length &&
+           (json[at] == ' ' || json[at] == '\n' || json[at] == '\t' || json[at] == '\r')) {
+        at++;
     }
+    reader->at = at;
 }
 
 /* Four hexadecimal digits behind \u. */

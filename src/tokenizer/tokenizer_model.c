@@ -9,6 +9,7 @@ typedef struct model_reader {
     sluice_tokenizer *tokenizer;
     sluice_json_reader *reader;
     sluice_text_buffer left, right; /* the two sides of a merge, as bytes */
+    int32_t guess; /* the token of the next merge: ids mostly follow the merges' order */
     bool has_vocab, has_merges, merges_wait;
     sluice_json_reader merges; /* at the merges, if they stand before the vocabulary */
 } model_reader;
@@ -68,6 +69,20 @@ static sluice_status read_vocab(model_reader *m, sluice_json_token token, sluice
     return status;
 }
 
+/* The token of a merge. A right guess saves a random access to the table, a fifth of the loading.
+ */
+static int32_t find_merged(model_reader *m, const char *bytes, size_t length)
+{
+    const sluice_vocab *vocab = &m->tokenizer->vocab;
+    size_t guessed_length = 0;
+    const char *guessed = sluice_vocab_token(vocab, m->guess, &guessed_length);
+    bool right = guessed && guessed_length == length && !vocab->entries[m->guess].literal &&
+                 memcmp(guessed, bytes, length) == 0;
+    int32_t id = right ? m->guess : sluice_vocab_find(vocab, bytes, length, false);
+    m->guess = id + 1;
+    return id;
+}
+
 /* One merge of two tokens, given as bytes in m->left and m->right. */
 static sluice_status add_merge(model_reader *m, bool left_literal, bool right_literal,
                                uint32_t rank, sluice_error *err)
@@ -89,7 +104,7 @@ static sluice_status add_merge(model_reader *m, bool left_literal, bool right_li
     }
     /* A literal token is never met in text, so merges of one never apply. */
     if (left >= 0 && right >= 0 && (left_literal || right_literal)) return SLUICE_OK;
-    int32_t merged = sluice_vocab_find(vocab, m->left.bytes, m->left.length, false);
+    int32_t merged = find_merged(m, m->left.bytes, m->left.length);
     if (left < 0 || right < 0 || merged < 0) {
         int shown = m->left.length > 60 ? 60 : (int)m->left.length;
         return sluice_fail(err, SLUICE_CORRUPT,
