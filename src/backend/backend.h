@@ -53,6 +53,9 @@ static inline int32_t sluice_kv_positions(int32_t positions)
     return (positions + SLUICE_KV_BLOCK - 1) / SLUICE_KV_BLOCK * SLUICE_KV_BLOCK;
 }
 
+/* Positions of a block that GDN runs in chunked form. */
+#define SLUICE_GDN_BLOCK 64
+
 /* One layer's memory of one sequence; offsets in bytes into the buffer, 64-byte aligned.
  * attention: k is [kv_heads, capacity / 16, head_dim, 16] f32, 16 positions in the lanes (position
  *      p is lane p % 16 of block p / 16); v is [kv_heads, capacity, head_dim] f32. capacity is a

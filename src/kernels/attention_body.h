@@ -1,0 +1,155 @@
+/* Attention over one chunk of the cache, with an online softmax over blocks of 64 positions.
+ *
+ * Blocks are counted from position 0 and a row's own limit cuts its last one, so a row's arithmetic
+ * does not depend on which rows share its tile. Masked positions are never multiplied into acc. */
+#ifndef SLUICE_KERNELS_ATTENTION_BODY_H
+#define SLUICE_KERNELS_ATTENTION_BODY_H
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/gemm_body.h"
+#include "kernels/vmath_body.h"
+
+/* How many positions of the block that begins at `begin` row r sees. */
+static inline int32_t attention_seen(const sluice_attention_tile *t, int32_t begin, int32_t r)
+{
+    const int32_t end = begin + 64 < t->end ? begin + 64 : t->end;
+    const int32_t limit = t->limit + r < end ? t->limit + r : end;
+    return limit > begin ? limit - begin : 0;
+}
+
+/* Scores of one vector become weights; acc and sum are rescaled when the maximum grows. */
+static void attention_weigh(const sluice_attention_tile *t, int32_t i, int32_t seen)
+{
+    float *score = t->scores + (int64_t)i * 64;
+    for (int32_t j = seen; j < 64; j++) {
+        score[j] = -FLT_MAX;
+    }
+    const v16f s0 = v16_load(score), s1 = v16_load(score + 16);
+    const v16f s2 = v16_load(score + 32), s3 = v16_load(score + 48);
+    const float block_max = v16_reduce_max(v16_max(v16_max(s0, s1), v16_max(s2, s3)));
+    if (block_max > t->sums.max[i]) {
+        if (t->sums.sum[i] > 0.0f) {
+            const float shrink = exp_lane(t->sums.max[i] - block_max);
+            float *acc = t->sums.acc + (int64_t)i * t->head_dim;
+            for (int32_t d = 0; d < t->head_dim; d += 16) {
+                const v16f scaled = v16_mul(v16_load_at(acc, d, t->head_dim), v16_set1(shrink));
+                v16_store_at(acc, d, t->head_dim, scaled);
+            }
+            t->sums.sum[i] *= shrink;
+        }
+        t->sums.max[i] = block_max;
+    }
+    const v16f max = v16_set1(t->sums.max[i]);
+    v16_store(score, v16_exp(v16_sub(s0, max)));
+    v16_store(score + 16, v16_exp(v16_sub(s1, max)));
+    v16_store(score + 32, v16_exp(v16_sub(s2, max)));
+    v16_store(score + 48, v16_exp(v16_sub(s3, max)));
+    for (int32_t j = seen; j < 64; j++) {
+        score[j] = 0.0f;
+    }
+    const v16f low = v16_add(v16_load(score), v16_load(score + 16));
+    const v16f high = v16_add(v16_load(score + 32), v16_load(score + 48));
+    t->sums.sum[i] += v16_reduce_add(v16_add(low, high));
+}
+
+/* acc of rows [row, row + rows) += weights times the first `seen` values of the block. */
+static inline void attention_mix(const sluice_attention_tile *t, int32_t begin, int32_t row,
+                                 int32_t rows, int32_t seen)
+{
+    const int64_t first = (int64_t)row * t->group;
+    gemm(&(sluice_gemm){.m = rows * t->group,
+                        .n = t->head_dim,
+                        .k = seen,
+                        .a = t->scores + first * 64,
+                        .a_row = 64,
+                        .a_col = 1,
+                        .b = t->v + (int64_t)begin * t->head_dim,
+                        .b_row = t->head_dim,
+                        .b_block = 16,
+                        .c = t->sums.acc + first * t->head_dim,
+                        .c_row = t->head_dim,
+                        .accumulate = 1});
+}
+
+static void attention_block(const sluice_attention_tile *t, int32_t begin)
+{
+    /* Rows see ever more, so those that see something of this block are the last ones. */
+    int32_t row = 0;
+    while (row < t->rows && attention_seen(t, begin, row) == 0) {
+        row++;
+    }
+    if (row == t->rows) return;
+    const int32_t end = begin + attention_seen(t, begin, t->rows - 1);
+    const int64_t first = (int64_t)row * t->group;
+    gemm(&(sluice_gemm){.m = (t->rows - row) * t->group,
+                        .n = (end - begin + 15) / 16 * 16,
+                        .k = t->head_dim,
+                        .a = t->q + first * t->head_dim,
+                        .a_row = t->head_dim,
+                        .a_col = 1,
+                        .b = t->k + (int64_t)begin * t->head_dim,
+                        .b_row = 16,
+                        .b_block = (int64_t)16 * t->head_dim,
+                        .c = t->scores + first * 64,
+                        .c_row = 64});
+    for (int32_t r = row; r < t->rows; r++) {
+        const int32_t seen = attention_seen(t, begin, r);
+        for (int32_t h = 0; h < t->group; h++) {
+            attention_weigh(t, r * t->group + h, seen);
+        }
+    }
+    while (row < t->rows && attention_seen(t, begin, row) < 64) {
+        attention_mix(t, begin, row, 1, attention_seen(t, begin, row));
+        row++;
+    }
+    if (row < t->rows) attention_mix(t, begin, row, t->rows - row, 64);
+}
+
+static void attention(const sluice_attention_tile *t)
+{
+    for (int32_t i = 0; i < t->rows * t->group; i++) {
+        t->sums.max[i] = -FLT_MAX;
+        t->sums.sum[i] = 0.0f;
+    }
+    memset(t->sums.acc, 0,
+           sizeof *t->sums.acc * (size_t)t->rows * (size_t)t->group * (size_t)t->head_dim);
+    for (int32_t begin = t->begin; begin < t->end; begin += 64) {
+        attention_block(t, begin);
+    }
+}
+
+static void attention_merge(const sluice_attention_sums *into, const sluice_attention_sums *part,
+                            int32_t count, int32_t head_dim)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (part->sum[i] == 0.0f) continue;
+        const float max = into->max[i] > part->max[i] ? into->max[i] : part->max[i];
+        const float keep = into->sum[i] == 0.0f ? 0.0f : exp_lane(into->max[i] - max);
+        const float take = exp_lane(part->max[i] - max);
+        float *acc = into->acc + (int64_t)i * head_dim;
+        const float *add = part->acc + (int64_t)i * head_dim;
+        for (int32_t d = 0; d < head_dim; d += 16) {
+            const v16f kept = v16_mul(v16_set1(keep), v16_load_at(acc, d, head_dim));
+            const v16f lanes = v16_load_at(add, d, head_dim);
+            v16_store_at(acc, d, head_dim, v16_fma(v16_set1(take), lanes, kept));
+        }
+        into->sum[i] = fmaf(take, part->sum[i], keep * into->sum[i]);
+        into->max[i] = max;
+    }
+}
+
+static void attention_finish(const float *acc, float sum, const float *gate, int32_t head_dim,
+                             float *out)
+{
+    const v16f scale = v16_set1(1.0f / sum);
+    for (int32_t d = 0; d < head_dim; d += 16) {
+        const v16f mean = v16_mul(v16_load_at(acc, d, head_dim), scale);
+        const v16f open = v16_sigmoid(v16_load_at(gate, d, head_dim));
+        v16_store_at(out, d, head_dim, v16_mul(mean, open));
+    }
+}
+
+#endif

@@ -1,0 +1,191 @@
+/* The Gated DeltaNet block: norm, projections, short convolution, delta rule, gated norm, out.
+ *
+ * A task of the delta rule is one value head of one segment over all its positions, so that the
+ * head's state stays in cache. Whole blocks of 64 positions counted from the start of the sequence
+ * run in the chunked form; what is before the first and after the last runs step by step. */
+#include "kernels/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+#define CONV_HEADS 8 /* heads of q, k and v whose channels a task convolves */
+
+typedef struct gdn_job {
+    const sluice_cpu *cpu;
+    const sluice_gdn_weights *w;
+    const sluice_segment *segments;
+    const sluice_layer_state *states;
+    const sluice_cpu_tile *tiles;
+    int32_t conv_groups;
+} gdn_job;
+
+static float *state_at(const sluice_layer_state *state, size_t offset)
+{
+    return (float *)(void *)((unsigned char *)state->memory->memory + offset);
+}
+
+/* First channel of head i of q, k and v in turn; i may be one past the last. */
+static int32_t head_channel(const sluice_geometry *g, int32_t i)
+{
+    const int32_t keys = 2 * g->gdn_k_heads;
+    if (i < keys) return i * g->gdn_k_dim;
+    return keys * g->gdn_k_dim + (i - keys) * g->gdn_v_dim;
+}
+
+/* Inputs of row `row` of a segment before the convolution; rows before 0 are in the state. */
+static const float *conv_input(const gdn_job *job, int32_t segment, int32_t row)
+{
+    const sluice_geometry *g = &job->cpu->geometry;
+    const int64_t channels = sluice_cpu_channels(g);
+    if (row < 0) {
+        const sluice_layer_state *state = &job->states[segment];
+        return state_at(state, state->conv) + (g->conv_width - 1 + row) * channels;
+    }
+    return job->cpu->scratch.qkv + (job->segments[segment].row + row) * channels;
+}
+
+/* Convolution of some heads over a tile of rows, and the norm of those that are queries or keys. */
+static void conv_heads(const gdn_job *job, const sluice_cpu_tile *tile, int32_t begin, int32_t end,
+                       const float **inputs)
+{
+    const sluice_cpu *cpu = job->cpu;
+    const sluice_geometry *g = &cpu->geometry;
+    const int32_t channels = sluice_cpu_channels(g);
+    const int32_t first = head_channel(g, begin);
+    const int64_t row = job->segments[tile->segment].row + tile->begin;
+    float *out = cpu->scratch.mixed + row * channels;
+    for (int32_t i = 0; i < tile->count + g->conv_width - 1; i++) {
+        inputs[i] = conv_input(job, tile->segment, tile->begin + i - (g->conv_width - 1)) + first;
+    }
+    cpu->ops->conv(inputs, tile->count, job->w->conv + (int64_t)first * g->conv_width,
+                   g->conv_width, head_channel(g, end) - first, out + first, channels);
+    for (int32_t head = begin; head < end && head < 2 * g->gdn_k_heads; head++) {
+        const float scale = head < g->gdn_k_heads ? 1.0f / sqrtf((float)g->gdn_k_dim) : 1.0f;
+        for (int32_t i = 0; i < tile->count; i++) {
+            cpu->ops->l2norm(out + (int64_t)i * channels + head_channel(g, head), scale,
+                             g->gdn_k_dim);
+        }
+    }
+}
+
+static void conv_task(void *context, int32_t task, int worker)
+{
+    const gdn_job *job = context;
+    const sluice_cpu *cpu = job->cpu;
+    const sluice_geometry *g = &cpu->geometry;
+    const sluice_cpu_tile *tile = &job->tiles[task / job->conv_groups];
+    const int32_t group = task % job->conv_groups, heads = 2 * g->gdn_k_heads + g->gdn_v_heads;
+    const int32_t begin = group * CONV_HEADS;
+    const int32_t end = begin + CONV_HEADS < heads ? begin + CONV_HEADS : heads;
+    conv_heads(job, tile, begin, end, cpu->scratch.workers[worker].conv_rows);
+    if (group > 0) return;
+    for (int32_t i = 0; i < tile->count; i++) {
+        const int64_t row = job->segments[tile->segment].row + tile->begin + i;
+        const int64_t at = row * g->gdn_v_heads;
+        cpu->ops->gdn_gates(cpu->scratch.a + at, cpu->scratch.b + at, job->w->decay,
+                            job->w->dt_bias, g->gdn_v_heads, cpu->scratch.g + at,
+                            cpu->scratch.beta + at);
+    }
+}
+
+/* The window moves on to the segment's last inputs, for one of v_heads shares of the channels. */
+static void move_window(const gdn_job *job, int32_t segment, int32_t share)
+{
+    const sluice_geometry *g = &job->cpu->geometry;
+    const int64_t channels = sluice_cpu_channels(g);
+    const int64_t begin = channels * share / g->gdn_v_heads;
+    const int64_t end = channels * (share + 1) / g->gdn_v_heads;
+    const sluice_layer_state *state = &job->states[segment];
+    float *window = state_at(state, state->conv);
+    for (int32_t i = 0; i < g->conv_width - 1; i++) {
+        const int32_t row = job->segments[segment].count + i - (g->conv_width - 1);
+        memcpy(window + i * channels + begin, conv_input(job, segment, row) + begin,
+               (size_t)(end - begin) * sizeof(float));
+    }
+}
+
+/* Rows [0, count) of a head as blocks and steps. */
+static void run_head(const sluice_cpu *cpu, sluice_gdn_head head, int32_t position, int32_t count)
+{
+    for (int32_t done = 0; done < count;) {
+        const int32_t at = position + done, left = count - done;
+        const int32_t to_block = (SLUICE_GDN_BLOCK - at % SLUICE_GDN_BLOCK) % SLUICE_GDN_BLOCK;
+        const bool block = to_block == 0 && left >= SLUICE_GDN_BLOCK;
+        head.rows = block ? SLUICE_GDN_BLOCK : to_block && to_block < left ? to_block : left;
+        (block ? cpu->ops->gdn_block : cpu->ops->gdn_step)(&head);
+        head.q += head.rows * head.qk_row;
+        head.k += head.rows * head.qk_row;
+        head.v += head.rows * head.v_row;
+        head.g += head.rows * head.gate_row;
+        head.beta += head.rows * head.gate_row;
+        head.o += head.rows * head.o_row;
+        done += head.rows;
+    }
+}
+
+static void head_task(void *context, int32_t task, int worker)
+{
+    const gdn_job *job = context;
+    const sluice_cpu *cpu = job->cpu;
+    const sluice_geometry *g = &cpu->geometry;
+    const sluice_cpu_scratch *s = &cpu->scratch;
+    const int32_t segment = task / g->gdn_v_heads, h = task % g->gdn_v_heads;
+    const int32_t key = h / (g->gdn_v_heads / g->gdn_k_heads);
+    const sluice_segment *at = &job->segments[segment];
+    const sluice_layer_state *state = &job->states[segment];
+    const int64_t channels = sluice_cpu_channels(g);
+    const int64_t values = (int64_t)g->gdn_v_heads * g->gdn_v_dim;
+    const float *mixed = s->mixed + at->row * channels;
+    float *o = s->o + at->row * values + (int64_t)h * g->gdn_v_dim;
+    const float *z = s->z + at->row * values + (int64_t)h * g->gdn_v_dim;
+    const int64_t gates = (int64_t)at->row * g->gdn_v_heads + h;
+    const sluice_gdn_head head = {
+        .k_dim = g->gdn_k_dim,
+        .v_dim = g->gdn_v_dim,
+        .q = mixed + head_channel(g, key),
+        .k = mixed + head_channel(g, g->gdn_k_heads + key),
+        .qk_row = channels,
+        .v = mixed + head_channel(g, 2 * g->gdn_k_heads + h),
+        .v_row = channels,
+        .g = s->g + gates,
+        .beta = s->beta + gates,
+        .gate_row = g->gdn_v_heads,
+        .s = state_at(state, state->s) + (int64_t)h * g->gdn_k_dim * g->gdn_v_dim,
+        .o = o,
+        .o_row = values,
+        .scratch = s->workers[worker].gdn,
+    };
+    run_head(cpu, head, at->position, at->count);
+    for (int32_t i = 0; i < at->count; i++) {
+        cpu->ops->rmsnorm_gated(o + i * values, job->w->out_norm, z + i * values, g->rms_eps,
+                                g->gdn_v_dim);
+    }
+    move_window(job, segment, h);
+}
+
+void sluice_cpu_gdn(sluice_backend *be, const sluice_gdn_weights *w, const sluice_segment *segments,
+                    const sluice_layer_state *states, int32_t n_segments, int32_t n,
+                    sluice_buffer *h)
+{
+    sluice_cpu *cpu = sluice_cpu_of(be);
+    const sluice_geometry *g = &cpu->geometry;
+    sluice_cpu_scratch *s = &cpu->scratch;
+    const sluice_weight *const readers[] = {&w->qkv, &w->z, &w->a, &w->b};
+    sluice_cpu_rows rows;
+    sluice_cpu_rows_norm(cpu, sluice_cpu_floats(h), w->norm, n, s->x, s->q8, readers, 4, &rows);
+    const sluice_cpu_linear linears[] = {
+        {&w->qkv, s->qkv}, {&w->z, s->z}, {&w->a, s->a}, {&w->b, s->b}};
+    sluice_cpu_linears(cpu, &rows, linears, 4);
+
+    gdn_job job = {.cpu = cpu, .w = w, .segments = segments, .states = states, .tiles = s->tiles};
+    const int32_t tiles = sluice_cpu_tiles(segments, n_segments, SLUICE_CPU_TILE, s->tiles);
+    job.conv_groups = (2 * g->gdn_k_heads + g->gdn_v_heads + CONV_HEADS - 1) / CONV_HEADS;
+    sluice_cpu_run(cpu, conv_task, &job, tiles * job.conv_groups,
+                   (int64_t)n * sluice_cpu_channels(g) * 8);
+    sluice_cpu_run(cpu, head_task, &job, n_segments * g->gdn_v_heads,
+                   (int64_t)n * g->gdn_v_heads * g->gdn_v_dim * g->gdn_k_dim * 3);
+
+    const sluice_weight *const out_readers[] = {&w->out};
+    sluice_cpu_rows_of(cpu, s->o, n, g->gdn_v_heads * g->gdn_v_dim, s->q8, out_readers, 1, &rows);
+    sluice_cpu_linear_add(cpu, &rows, &w->out, s->y, sluice_cpu_floats(h));
+}

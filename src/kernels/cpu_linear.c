@@ -1,0 +1,121 @@
+/* Matrices times rows: cutting them into tasks, and choosing f32 or integer kernels.
+ *
+ * A task is some panels of 16 outputs for some rows. Where the cuts are depends on the matrix and
+ * the number of rows alone; a result does not depend even on them. */
+#include "kernels/cpu.h"
+
+#define TASK_WORK 131072 /* multiply-adds a task, about: some microseconds */
+#define ROWS_BLOCK 240   /* rows a task: their activations stay in L2 */
+
+sluice_cpu_cut sluice_cpu_cut_of(const sluice_weight *w, int32_t n, int32_t matrices)
+{
+    sluice_cpu_cut cut;
+    const int32_t rows = n < ROWS_BLOCK ? n : ROWS_BLOCK;
+    const int64_t panel = (int64_t)SLUICE_PANEL_ROWS * w->cols * rows * matrices;
+    const int64_t panels_task = TASK_WORK / (panel > 0 ? panel : 1);
+    cut.panels = sluice_weight_panels(w);
+    cut.panels_task = panels_task < 1            ? 1
+                      : panels_task > cut.panels ? cut.panels
+                                                 : (int32_t)panels_task;
+    cut.row_blocks = (n + ROWS_BLOCK - 1) / ROWS_BLOCK;
+    cut.tasks = (cut.panels + cut.panels_task - 1) / cut.panels_task * cut.row_blocks;
+    return cut;
+}
+
+/* Row blocks of the same panels are neighbours, so that the panels are read from cache. */
+sluice_cpu_piece sluice_cpu_piece_of(const sluice_cpu_cut *cut, int32_t n, int32_t task)
+{
+    sluice_cpu_piece piece;
+    piece.panel_begin = task / cut->row_blocks * cut->panels_task;
+    piece.panel_end = piece.panel_begin + cut->panels_task;
+    if (piece.panel_end > cut->panels) piece.panel_end = cut->panels;
+    piece.row = task % cut->row_blocks * ROWS_BLOCK;
+    piece.rows = n - piece.row < ROWS_BLOCK ? n - piece.row : ROWS_BLOCK;
+    return piece;
+}
+
+void sluice_cpu_linear_piece(const sluice_cpu *cpu, const sluice_weight *w,
+                             const sluice_cpu_rows *rows, const sluice_cpu_piece *piece, float *y,
+                             int64_t ldy)
+{
+    const int32_t block = cpu->exact ? 0 : sluice_q8_block(w->format);
+    if (block && rows->quantized[block == 64]) {
+        cpu->kernels.linear_q8(w, piece->panel_begin, piece->panel_end, &rows->q8[block == 64],
+                               piece->row, piece->rows, y, ldy);
+        return;
+    }
+    cpu->kernels.linear_f32(w, piece->panel_begin, piece->panel_end,
+                            rows->x + (int64_t)piece->row * rows->cols, rows->cols, piece->rows, y,
+                            ldy);
+}
+
+typedef struct linear_job {
+    const sluice_cpu *cpu;
+    const sluice_cpu_rows *rows;
+    const sluice_cpu_linear *linears;
+    sluice_cpu_cut cuts[SLUICE_CPU_LINEARS_MAX];
+} linear_job;
+
+static void linear_task(void *context, int32_t task, int worker)
+{
+    const linear_job *job = context;
+    int32_t i = 0;
+    (void)worker;
+    while (task >= job->cuts[i].tasks) {
+        task -= job->cuts[i++].tasks;
+    }
+    const sluice_cpu_linear *linear = &job->linears[i];
+    const sluice_cpu_piece piece = sluice_cpu_piece_of(&job->cuts[i], job->rows->n, task);
+    const int64_t width = linear->w->rows;
+    sluice_cpu_linear_piece(job->cpu, linear->w, job->rows, &piece, linear->y + piece.row * width,
+                            width);
+}
+
+void sluice_cpu_linears(sluice_cpu *cpu, const sluice_cpu_rows *rows,
+                        const sluice_cpu_linear *linears, int32_t n_linears)
+{
+    linear_job job = {.cpu = cpu, .rows = rows, .linears = linears};
+    int64_t work = 0;
+    int32_t tasks = 0;
+    for (int32_t i = 0; i < n_linears; i++) {
+        job.cuts[i] = sluice_cpu_cut_of(linears[i].w, rows->n, 1);
+        tasks += job.cuts[i].tasks;
+        work += (int64_t)linears[i].w->rows * linears[i].w->cols * rows->n;
+    }
+    sluice_cpu_run(cpu, linear_task, &job, tasks, work);
+}
+
+typedef struct add_job {
+    const sluice_cpu *cpu;
+    const sluice_cpu_rows *rows;
+    const sluice_weight *w;
+    sluice_cpu_cut cut;
+    float *y, *h;
+} add_job;
+
+static void add_task(void *context, int32_t task, int worker)
+{
+    const add_job *job = context;
+    const sluice_cpu_piece piece = sluice_cpu_piece_of(&job->cut, job->rows->n, task);
+    const int64_t width = job->w->rows;
+    const int32_t begin = piece.panel_begin * SLUICE_PANEL_ROWS;
+    const int32_t end = piece.panel_end * SLUICE_PANEL_ROWS;
+    const int32_t columns = (end < job->w->rows ? end : job->w->rows) - begin;
+    (void)worker;
+    sluice_cpu_linear_piece(job->cpu, job->w, job->rows, &piece, job->y + piece.row * width, width);
+    for (int32_t i = piece.row; i < piece.row + piece.rows; i++) {
+        float *h = job->h + i * width + begin;
+        const float *y = job->y + i * width + begin;
+        for (int32_t c = 0; c < columns; c++) {
+            h[c] += y[c];
+        }
+    }
+}
+
+void sluice_cpu_linear_add(sluice_cpu *cpu, const sluice_cpu_rows *rows, const sluice_weight *w,
+                           float *y, float *h)
+{
+    add_job job = {.cpu = cpu, .rows = rows, .w = w, .y = y, .h = h};
+    job.cut = sluice_cpu_cut_of(w, rows->n, 1);
+    sluice_cpu_run(cpu, add_task, &job, job.cut.tasks, (int64_t)w->rows * w->cols * rows->n);
+}
