@@ -1,0 +1,88 @@
+/* The inside of the expert cache, shared by its three files: open.c makes and frees it, reads.c
+ * moves records from the disk into slots, experts.c serves tickets.
+ *
+ * A slot goes FREE → QUEUED → READING → READY → FREE. It is in one list at a time: the free list, a
+ * queue, or the arrived list of the ticket; the policy keeps its own order of the READY ones.
+ *
+ *   pins      who may still look at the bytes: the ticket (one, until handed out, then that one is
+ *             the caller's) and callers of earlier tickets. A pinned slot is never given up.
+ *   in_ticket the open ticket waits for it or has not handed it out yet
+ *   loose     QUEUED or READING and not in_ticket: lookahead, warm start, and what an abandoned
+ *             ticket left on its way. Their number is bounded so that a demand always finds
+ *             slots_min slots that are not theirs. */
+#ifndef SLUICE_EXPERTS_CACHE_H
+#define SLUICE_EXPERTS_CACHE_H
+
+#include "experts/experts.h"
+#include "experts/index_list.h"
+#include "experts/policy.h"
+
+/* A failing read is tried this often in all. */
+#define SLUICE_EXPERTS_ATTEMPTS 3
+
+typedef enum sluice_slot_state {
+    SLOT_FREE,
+    SLOT_QUEUED,
+    SLOT_READING,
+    SLOT_READY
+} sluice_slot_state;
+
+typedef struct sluice_slot {
+    int32_t layer, id; /* meaningless while FREE */
+    int32_t pins;
+    uint8_t state, origin; /* sluice_slot_state, sluice_experts_priority */
+    uint8_t attempts;
+    bool in_ticket;
+} sluice_slot;
+
+typedef struct sluice_cache_layer {
+    int32_t file, first_key, count;
+    uint64_t offset, stride;
+    size_t bytes;
+    const char *path;       /* own copy */
+    const uint32_t *crc32c; /* own copy, [count], or NULL */
+} sluice_cache_layer;
+
+typedef struct sluice_ticket {
+    bool open;
+    int32_t layer;
+    int32_t remaining;                  /* not handed out yet */
+    int32_t *pending;                   /* [largest count]; ids that have no slot yet */
+    int32_t pending_first, pending_end; /* of them */
+    sluice_index_list arrived;          /* slots, pinned */
+    sluice_error error;                 /* code is not SLUICE_OK after a read failed for good */
+} sluice_ticket;
+
+struct sluice_experts {
+    int32_t n_layers, n_keys, n_slots, slots_min;
+    sluice_cache_layer *layers;
+    char *memory; /* [n_slots][slot_bytes] */
+    size_t slot_bytes;
+    sluice_budget *budget;
+    bool verify, owns_io;
+    sluice_io *io;
+    sluice_io_read *batch; /* [io->capacity], scratch of submitting */
+    sluice_io_done *done;  /* [io->capacity], scratch of waiting */
+    int32_t in_flight, loose, loose_in_flight;
+    int32_t *slot_of; /* [n_keys], -1 if the key has no slot */
+    sluice_slot *slots;
+    sluice_index_link *links;
+    sluice_index_list unused, queues[3]; /* queues by sluice_experts_priority */
+    sluice_policy *policy;
+    sluice_ticket ticket;
+    sluice_experts_stats stats;
+};
+
+/* Gives key's record a slot and queues its read; false if there is no slot for this priority. */
+bool sluice_cache_queue(sluice_experts *experts, int32_t layer, int32_t id,
+                        sluice_experts_priority priority);
+/* A queued or running loose read is now waited for by the ticket. */
+void sluice_cache_promote(sluice_experts *experts, int32_t slot);
+/* Gives the ticket's pending ids slots as far as there are any, and submits what fits. */
+void sluice_cache_pump(sluice_experts *experts);
+/* Takes completions, waiting for at least min; the ticket's go to its arrived list. */
+void sluice_cache_reap(sluice_experts *experts, int min);
+/* Closes the ticket: unpins what it holds, forgets its queued reads, lets running ones finish. */
+void sluice_cache_end_ticket(sluice_experts *experts);
+
+#endif

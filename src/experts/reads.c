@@ -1,0 +1,240 @@
+/* Moving records from the disk into slots: who gets a slot, in which order reads start, and what
+ * happens when they end. */
+#include <assert.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "experts/cache.h"
+
+static bool is_pinned(const void *context, int32_t slot)
+{
+    return ((const sluice_experts *)context)->slots[slot].pins > 0;
+}
+
+static int32_t key_of(const sluice_experts *experts, const sluice_slot *slot)
+{
+    return experts->layers[slot->layer].first_key + slot->id;
+}
+
+/* The slot's record is gone, or never came. The caller has taken it off its list. */
+static void make_free(sluice_experts *experts, int32_t index)
+{
+    sluice_slot *slot = &experts->slots[index];
+    experts->slot_of[key_of(experts, slot)] = -1;
+    slot->state = SLOT_FREE;
+    sluice_index_list_push_front(&experts->unused, experts->links, index);
+}
+
+/* Drops the loose read that was queued last, warm start before lookahead. */
+static bool cancel_loose(sluice_experts *experts)
+{
+    for (int priority = SLUICE_EXPERTS_WARM; priority > SLUICE_EXPERTS_DEMAND; priority--) {
+        sluice_index_list *queue = &experts->queues[priority];
+        if (!queue->n) continue;
+        int32_t index = queue->last;
+        sluice_index_list_remove(queue, experts->links, index);
+        make_free(experts, index);
+        experts->loose--;
+        return true;
+    }
+    return false;
+}
+
+/* Makes room for one record: the warm start takes free slots only, lookahead may evict, a demand
+ * may also drop guesses that have not started. false if there is none. */
+static bool make_room(sluice_experts *experts, sluice_experts_priority priority)
+{
+    if (priority != SLUICE_EXPERTS_DEMAND &&
+        experts->loose >= experts->n_slots - experts->slots_min)
+        return false;
+    if (experts->unused.n) return true;
+    if (priority == SLUICE_EXPERTS_WARM) return false;
+    int32_t victim = experts->policy->evict(experts->policy, is_pinned, experts);
+    if (victim >= 0) {
+        make_free(experts, victim);
+        experts->stats.evictions++;
+        return true;
+    }
+    return priority == SLUICE_EXPERTS_DEMAND && cancel_loose(experts);
+}
+
+bool sluice_cache_queue(sluice_experts *experts, int32_t layer, int32_t id,
+                        sluice_experts_priority priority)
+{
+    assert(experts->slot_of[experts->layers[layer].first_key + id] < 0);
+    if (!make_room(experts, priority)) return false;
+    int32_t index = sluice_index_list_pop(&experts->unused, experts->links);
+    bool wanted = priority == SLUICE_EXPERTS_DEMAND;
+    experts->slots[index] = (sluice_slot){.layer = layer,
+                                          .id = id,
+                                          .pins = wanted,
+                                          .state = SLOT_QUEUED,
+                                          .origin = (uint8_t)priority,
+                                          .in_ticket = wanted};
+    experts->slot_of[experts->layers[layer].first_key + id] = index;
+    sluice_index_list_push_back(&experts->queues[priority], experts->links, index);
+    experts->loose += !wanted;
+    return true;
+}
+
+void sluice_cache_promote(sluice_experts *experts, int32_t index)
+{
+    sluice_slot *slot = &experts->slots[index];
+    slot->in_ticket = true;
+    slot->pins++;
+    experts->loose--;
+    if (slot->state == SLOT_QUEUED) {
+        sluice_index_list_remove(&experts->queues[slot->origin], experts->links, index);
+        sluice_index_list_push_back(&experts->queues[SLUICE_EXPERTS_DEMAND], experts->links, index);
+    } else {
+        experts->loose_in_flight--;
+    }
+}
+
+/* Starts reads from one queue, at most room of them; returns how many. */
+static int submit_from(sluice_experts *experts, sluice_experts_priority priority, int room)
+{
+    sluice_index_list *queue = &experts->queues[priority];
+    int n = 0;
+    for (int32_t i = queue->first; i >= 0 && n < room; i = experts->links[i].next) {
+        const sluice_slot *slot = &experts->slots[i];
+        const sluice_cache_layer *layer = &experts->layers[slot->layer];
+        experts->batch[n++] =
+            (sluice_io_read){.file = layer->file,
+                             .offset = layer->offset + (uint64_t)slot->id * layer->stride,
+                             .bytes = layer->bytes,
+                             .buffer = experts->memory + (size_t)i * experts->slot_bytes,
+                             .user = (uint64_t)i};
+    }
+    if (!n) return 0;
+    n = experts->io->submit(experts->io, experts->batch, n);
+    for (int taken = 0; taken < n; taken++) {
+        sluice_slot *slot = &experts->slots[sluice_index_list_pop(queue, experts->links)];
+        slot->state = SLOT_READING;
+        experts->loose_in_flight += !slot->in_ticket;
+        experts->stats.lookahead_reads += priority == SLUICE_EXPERTS_LOOKAHEAD;
+    }
+    experts->in_flight += n;
+    return n;
+}
+
+/* Demand first. Guesses get half of the places at most: a read that has started cannot be called
+ * back, and the next demand must not find the disk full of them. */
+static void submit(sluice_experts *experts)
+{
+    int capacity = experts->io->capacity;
+    int32_t wanted = experts->queues[SLUICE_EXPERTS_DEMAND].n;
+    if (submit_from(experts, SLUICE_EXPERTS_DEMAND, capacity - experts->in_flight) < wanted) return;
+    int half = capacity > 1 ? capacity / 2 : 1;
+    for (int priority = SLUICE_EXPERTS_LOOKAHEAD; priority <= SLUICE_EXPERTS_WARM; priority++) {
+        int room = capacity - experts->in_flight;
+        if (room > half - experts->loose_in_flight) room = half - experts->loose_in_flight;
+        if (room > 0) submit_from(experts, (sluice_experts_priority)priority, room);
+    }
+}
+
+void sluice_cache_pump(sluice_experts *experts)
+{
+    sluice_ticket *ticket = &experts->ticket;
+    while (ticket->pending_first < ticket->pending_end &&
+           sluice_cache_queue(experts, ticket->layer, ticket->pending[ticket->pending_first],
+                              SLUICE_EXPERTS_DEMAND))
+        ticket->pending_first++;
+    submit(experts);
+}
+
+/* Ends the ticket with a sentence about the record that did not come. */
+static void fail_ticket(sluice_experts *experts, const sluice_slot *slot, int error)
+{
+    const sluice_cache_layer *layer = &experts->layers[slot->layer];
+    sluice_error *err = &experts->ticket.error;
+    unsigned long long offset = layer->offset + (uint64_t)slot->id * layer->stride;
+    if (error)
+        sluice_fail(err, SLUICE_IO, "%s: layer %d, expert %d at byte %llu: cannot be read: %s",
+                    layer->path, slot->layer, slot->id, offset, strerror(error));
+    else
+        sluice_fail(err, SLUICE_CORRUPT,
+                    "%s: layer %d, expert %d at byte %llu: the checksum is wrong; the file or the "
+                    "disk is damaged",
+                    layer->path, slot->layer, slot->id, offset);
+}
+
+static bool is_intact(const sluice_experts *experts, int32_t index)
+{
+    const sluice_slot *slot = &experts->slots[index];
+    const sluice_cache_layer *layer = &experts->layers[slot->layer];
+    if (!experts->verify || !layer->crc32c) return true;
+    const char *record = experts->memory + (size_t)index * experts->slot_bytes;
+    return sluice_crc32c(0, record, layer->bytes) == layer->crc32c[slot->id];
+}
+
+static void arrive(sluice_experts *experts, int32_t index)
+{
+    sluice_slot *slot = &experts->slots[index];
+    experts->stats.reads++;
+    experts->stats.bytes_read += experts->layers[slot->layer].bytes;
+    slot->state = SLOT_READY;
+    experts->policy->insert(experts->policy, index, key_of(experts, slot), slot->in_ticket);
+    if (slot->in_ticket)
+        sluice_index_list_push_back(&experts->ticket.arrived, experts->links, index);
+}
+
+/* A guess that fails is dropped without a word: if the record is wanted, it will be read again. */
+static void retry_or_drop(sluice_experts *experts, int32_t index, int error)
+{
+    sluice_slot *slot = &experts->slots[index];
+    if (slot->in_ticket && ++slot->attempts < SLUICE_EXPERTS_ATTEMPTS) {
+        experts->stats.retries++;
+        slot->state = SLOT_QUEUED;
+        sluice_index_list_push_front(&experts->queues[SLUICE_EXPERTS_DEMAND], experts->links,
+                                     index);
+        return;
+    }
+    if (slot->in_ticket) {
+        fail_ticket(experts, slot, error);
+        slot->in_ticket = false;
+        slot->pins--;
+    }
+    make_free(experts, index);
+}
+
+void sluice_cache_reap(sluice_experts *experts, int min)
+{
+    int n = experts->io->wait(experts->io, experts->done, min, experts->io->capacity);
+    for (int i = 0; i < n; i++) {
+        int32_t index = (int32_t)experts->done[i].user;
+        sluice_slot *slot = &experts->slots[index];
+        experts->in_flight--;
+        experts->loose -= !slot->in_ticket;
+        experts->loose_in_flight -= !slot->in_ticket;
+        if (experts->done[i].error == 0 && is_intact(experts, index))
+            arrive(experts, index);
+        else
+            retry_or_drop(experts, index, experts->done[i].error);
+    }
+}
+
+void sluice_cache_end_ticket(sluice_experts *experts)
+{
+    sluice_ticket *ticket = &experts->ticket;
+    int32_t index;
+    while ((index = sluice_index_list_pop(&ticket->arrived, experts->links)) >= 0) {
+        experts->slots[index].in_ticket = false;
+        experts->slots[index].pins--;
+    }
+    while ((index = sluice_index_list_pop(&experts->queues[SLUICE_EXPERTS_DEMAND],
+                                          experts->links)) >= 0)
+        make_free(experts, index);
+    for (index = 0; experts->in_flight > experts->loose_in_flight; index++) {
+        sluice_slot *slot = &experts->slots[index];
+        if (slot->state != SLOT_READING || !slot->in_ticket) continue;
+        slot->in_ticket = false;
+        slot->pins--;
+        experts->loose++;
+        experts->loose_in_flight++;
+    }
+    ticket->open = false;
+    ticket->remaining = 0;
+    ticket->pending_first = ticket->pending_end = 0;
+    ticket->error.code = SLUICE_OK;
+}
