@@ -1,9 +1,9 @@
 /* sluice as a C library: open a model, keep conversations as sessions, run steps, generate.
  *
- * An engine owns one model, its memory budget, its worker threads and its expert cache. A session is
- * everything that one sequence remembers (KV, Gated DeltaNet state, tokens). One thread at a time may
- * use an engine and its sessions. The library never prints, never exits and calls back only from
- * inside the function that was given the callback. */
+ * An engine owns one model, its memory budget, its worker threads and its expert cache. A session
+ * is everything that one sequence remembers (KV, Gated DeltaNet state, tokens). One thread at a
+ * time may use an engine and its sessions. The library never prints, never exits and calls back
+ * only from inside the function that was given the callback. */
 #ifndef SLUICE_SLUICE_H
 #define SLUICE_SLUICE_H
 
@@ -21,6 +21,11 @@ extern "C" {
 
 const char *sluice_version(void); /* "0.1.0" */
 
+/* The instruction sets that kernels use for a name as in sluice_engine_options.cpu, as words:
+ * "avx2 avx512 avx512vnni", or "scalar". Cut to size. SLUICE_UNSUPPORTED: this machine lacks them.
+ */
+sluice_status sluice_cpu_describe(const char *cpu, char *words, size_t size, sluice_error *err);
+
 /* ---- engine ---- */
 
 typedef struct sluice_engine sluice_engine;
@@ -32,37 +37,47 @@ typedef struct sluice_engine_options {
     int threads;           /* 0: one per physical core */
     const char *cpu;       /* "scalar", "avx2", "avx512", "neon" or "auto"; NULL is "auto" */
     bool exact;            /* f32 activations everywhere; false: int8 activations */
-    int32_t context;       /* positions of a session at most; 0: the model's, cut to fit the budget */
-    int32_t chunk;         /* rows of a step at most, a multiple of 64; 0: chosen from the budget */
-    const char *io;        /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
-    bool verify_reads;     /* check the CRC32C of every record that is read */
+    int32_t context;   /* positions of a session at most; 0: the model's, cut to fit the budget */
+    int32_t chunk;     /* rows of a step at most, a multiple of 64; 0: chosen from the budget */
+    int32_t sessions;  /* keep memory aside for so many; 0: one. More may fail to open */
+    const char *io;    /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
+    bool verify_reads; /* check the CRC32C of every record that is read */
     /* Called with one line when the model must be converted first, then with its progress (whose
      * false stops it). */
     void (*notice)(void *context, const char *line);
     bool (*progress)(void *context, const sluice_convert_progress *progress);
+    /* Asked before each chunk of a step; true ends it with SLUICE_CANCELLED, the sessions being
+     * left at the last chunk. May be NULL. */
+    bool (*interrupted)(void *context);
     void *callback_context;
 } sluice_engine_options;
 
 /* All defaults; change what differs. */
 sluice_engine_options sluice_engine_options_default(void);
 
-/* model: a container, a source folder (converted once into the user's cache folder, after notice), or
- * NULL for the bundled Nano. */
+/* model: a container, a source folder (converted once into the user's cache folder, after notice),
+ * or NULL for the bundled Nano. */
 sluice_status sluice_engine_open(const char *model, const sluice_engine_options *options,
                                  sluice_engine **out, sluice_error *err);
 void sluice_engine_close(sluice_engine *engine); /* after all of its sessions are closed */
 
-/* Where model would be read from: the container's folder, after conversion into the cache if needed.
- * *path is freed with free(). */
+/* Where model would be read from: the container's folder, after conversion into the cache if
+ * needed. *path is freed with free(). */
 sluice_status sluice_model_locate(const char *model, const sluice_engine_options *options,
                                   char **path, sluice_error *err);
 
+/* The folder of the bundled model, Nano: beside the program, in the checkout that it was built
+ * from, or where it was installed. *path is freed with free(). SLUICE_NOT_FOUND names the places
+ * searched. */
+sluice_status sluice_locate_nano(char **path, sluice_error *err);
+
+/* NULL if the model's folder has no tokenizer.json. */
 const sluice_tokenizer *sluice_engine_tokenizer(const sluice_engine *engine);
 
 typedef struct sluice_model_info {
-    const char *name;  /* last part of the path */
+    const char *name; /* last part of the path */
     int32_t layers, hidden, vocab, experts, top_k, context_max;
-    int32_t context; /* what a session gets */
+    int32_t context;         /* what a session gets */
     const int32_t *stop_ids; /* tokens that end an answer */
     int32_t n_stop_ids;
 } sluice_model_info;
@@ -91,9 +106,9 @@ const int32_t *sluice_session_tokens(const sluice_session *session, int32_t *cou
 /* Forget everything; take over another session's state (same engine); write it as a versioned,
  * checksummed file and read it back (refused for another model or version). */
 void sluice_session_clear(sluice_session *session);
-sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from, sluice_error *err);
-sluice_status sluice_session_save(const sluice_session *session, const char *path,
+sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from,
                                   sluice_error *err);
+sluice_status sluice_session_save(sluice_session *session, const char *path, sluice_error *err);
 sluice_status sluice_session_load(sluice_session *session, const char *path, sluice_error *err);
 
 /* ---- steps ---- */
@@ -110,15 +125,17 @@ typedef struct sluice_input {
 typedef sluice_status (*sluice_logits_fn)(void *context, int32_t input, int32_t token,
                                           const float *logits);
 
-/* Runs all inputs through the model, in chunks of at most the engine's chunk rows, each chunk as one
- * batch. The result of a row does not depend on the others. If it fails the sessions that took part
- * are left at the last chunk that succeeded. */
+/* Runs all inputs through the model, in chunks of at most the engine's chunk rows, each chunk as
+ * one batch. The result of a row does not depend on the others. If it fails the sessions that took
+ * part are left at the last chunk that succeeded and stay usable (after a read error, the next step
+ * first runs their tokens again). Too many tokens for the context is SLUICE_LIMIT before anything
+ * runs. */
 sluice_status sluice_engine_step(sluice_engine *engine, const sluice_input *inputs, int32_t n,
                                  sluice_logits_fn on_logits, void *context, sluice_error *err);
 
 /* What a step computed inside, for tests and research; pointers valid during the call.
- * layer: routes of the rows of one layer: ids and renormalised weights [rows, k], largest first, and
- * hidden [rows, hidden] after the layer. */
+ * layer: routes of the rows of one layer: ids and renormalised weights [rows, k], largest first,
+ * and hidden [rows, hidden] after the layer. */
 typedef struct sluice_probe {
     void (*layer)(void *context, int32_t layer, int32_t rows, int32_t k, const int32_t *ids,
                   const float *weights, const float *hidden);
@@ -129,10 +146,10 @@ void sluice_engine_probe(sluice_engine *engine, const sluice_probe *probe); /* N
 /* ---- sampling and generation ---- */
 
 typedef struct sluice_sampling {
-    float temperature; /* 0: greedy */
-    int32_t top_k;     /* 0: off */
-    float top_p;       /* 1: off */
-    float min_p;       /* 0: off */
+    float temperature;                         /* 0: greedy */
+    int32_t top_k;                             /* 0: off */
+    float top_p;                               /* 1: off */
+    float min_p;                               /* 0: off */
     float presence_penalty, frequency_penalty; /* 0: off; over generated tokens, as OpenAI */
     float repetition_penalty;                  /* 1: off; over prompt and generated tokens */
     uint64_t seed;                             /* same seed, same text */
@@ -143,11 +160,15 @@ sluice_sampling sluice_sampling_greedy(void);
  * T 0.7, top-p 0.8, top-k 20, presence 1.5. seed 0. */
 sluice_sampling sluice_sampling_recommended(bool thinking);
 
-typedef enum sluice_finish { SLUICE_FINISH_STOP, SLUICE_FINISH_LENGTH, SLUICE_FINISH_CANCELLED }
-    sluice_finish;
+typedef enum sluice_finish {
+    SLUICE_FINISH_STOP,
+    SLUICE_FINISH_LENGTH,
+    SLUICE_FINISH_CANCELLED
+} sluice_finish;
 
 typedef struct sluice_generation {
-    const int32_t *prompt; /* appended to the session first; may be empty if the session is not */
+    const int32_t *prompt; /* appended to the session first; may be empty to go on after an answer
+                              that tokens_max or the callback cut off */
     int32_t prompt_count;
     int32_t tokens_max; /* generated at most; the context's end also stops */
     sluice_sampling sampling;
@@ -157,9 +178,9 @@ typedef struct sluice_generation {
     void *context;
 } sluice_generation;
 
-/* Prefills the prompt and samples. ids (room for tokens_max) receives the *count tokens, without the
- * stop token. The session then holds prompt and answer (without the last token's successor); a stop
- * token is not appended. */
+/* Prefills the prompt and samples. ids (room for tokens_max) receives the *count tokens, without
+ * the stop token. The session then holds prompt and answer; a stop token is not appended. Logits
+ * that are not numbers are SLUICE_CORRUPT. If it fails, *count says how many tokens had come. */
 sluice_status sluice_generate(sluice_session *session, const sluice_generation *generation,
                               int32_t *ids, int32_t *count, sluice_finish *finish,
                               sluice_error *err);

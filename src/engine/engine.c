@@ -1,0 +1,229 @@
+/* Opening and closing an engine: every part in order, each charged to one budget.
+ *
+ * Order matters: the expert cache comes last, so that it takes what the parts before it left, and
+ * closing goes the other way. Sessions are made by their users, from memory kept aside for them. */
+#include "engine/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/status.h"
+#include "kernels/cpu_backend.h"
+#include "os/cpu.h"
+#include "os/file.h"
+#include "os/topology.h"
+
+sluice_engine_options sluice_engine_options_default(void)
+{
+    return (sluice_engine_options){.exact = true};
+}
+
+static sluice_status open_tokenizer(sluice_engine *engine, const char *dir, sluice_error *err)
+{
+    char *path = sluice_file_join(dir, "tokenizer.json");
+    if (!path) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for a path");
+    sluice_status status = SLUICE_OK;
+    if (sluice_file_exists(path)) status = sluice_tokenizer_open(path, &engine->tokenizer, err);
+    free(path);
+    if (status != SLUICE_OK) return status;
+    return sluice_stop_ids_load(dir, engine->tokenizer,
+                                sluice_container_config(engine->container)->vocab, engine->stop_ids,
+                                &engine->info.n_stop_ids, err);
+}
+
+static sluice_status choose_threads(sluice_engine *engine, sluice_error *err)
+{
+    int threads = engine->options.threads;
+    if (threads < 0 || threads > SLUICE_PROCESSORS_MAX)
+        return sluice_fail(err, SLUICE_USAGE, "%d threads are not between 1 and %d", threads,
+                           SLUICE_PROCESSORS_MAX);
+    if (threads == 0) {
+        sluice_topology topology;
+        sluice_topology_get("", &topology);
+        engine->options.threads = topology.threads;
+    }
+    return SLUICE_OK;
+}
+
+static sluice_status open_backend(sluice_engine *engine, sluice_error *err)
+{
+    const char *cpu = engine->options.cpu ? engine->options.cpu : "auto";
+    sluice_cpu_options options = {
+        .rows_max = engine->sizes.chunk,
+        .pool = engine->pool,
+        .exact = engine->options.exact,
+        .budget = engine->budget,
+    };
+    SLUICE_TRY(sluice_cpu_flags_parse(cpu, &options.cpu_flags, err));
+    return sluice_cpu_backend_new(&engine->model->geometry, &options, &engine->backend, err);
+}
+
+static sluice_status open_experts(sluice_engine *engine, sluice_error *err)
+{
+    const sluice_config *config = sluice_container_config(engine->container);
+    sluice_experts_layer *layers = calloc((size_t)config->layers, sizeof *layers);
+    if (!layers) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to list the expert files");
+    for (int32_t i = 0; i < config->layers; i++) {
+        const sluice_expert_file *file = sluice_container_experts(engine->container, i);
+        layers[i] = (sluice_experts_layer){
+            .path = file->path,
+            .offset = file->offset,
+            .stride = file->layout.bytes,
+            .bytes = file->layout.bytes,
+            .count = file->count,
+            .crc32c = file->crc32c,
+        };
+    }
+    sluice_experts_options options = {
+        .layers = layers,
+        .n_layers = config->layers,
+        .cache_bytes = engine->sizes.cache_bytes,
+        .slots_min = config->top_k,
+        .io = engine->options.io,
+        .verify = engine->options.verify_reads,
+        .budget = engine->budget,
+    };
+    sluice_status status = sluice_experts_open(&options, &engine->experts, err);
+    free(layers);
+    return status;
+}
+
+static sluice_status open_forward(sluice_engine *engine, sluice_error *err)
+{
+    size_t chunk = (size_t)engine->sizes.chunk;
+    engine->parts = calloc(chunk, sizeof *engine->parts);
+    engine->part_inputs = calloc(chunk, sizeof *engine->part_inputs);
+    engine->part_offsets = calloc(chunk, sizeof *engine->part_offsets);
+    if (!engine->parts || !engine->part_inputs || !engine->part_offsets)
+        return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for batches of %zu rows", chunk);
+    engine->policy = (sluice_policy){.experts = engine->model->config->experts,
+                                     .top_k = engine->model->config->top_k};
+    sluice_forward_options options = {
+        .model = engine->model,
+        .backend = engine->backend,
+        .experts = engine->experts,
+        .policy = &engine->policy,
+        .rows_max = engine->sizes.chunk,
+        .logits_rows = engine->sizes.logits_rows,
+    };
+    return sluice_forward_new(&options, &engine->forward, err);
+}
+
+static void fill_info(sluice_engine *engine, const char *dir)
+{
+    const sluice_config *config = engine->model->config;
+    size_t length = strlen(dir);
+    while (length > 1 && dir[length - 1] == '/')
+        length--;
+    size_t start = length;
+    while (start > 0 && dir[start - 1] != '/')
+        start--;
+    size_t bytes = length - start < sizeof engine->name ? length - start : sizeof engine->name - 1;
+    memcpy(engine->name, dir + start, bytes);
+    engine->info.name = engine->name;
+    engine->info.layers = config->layers;
+    engine->info.hidden = config->hidden;
+    engine->info.vocab = config->vocab;
+    engine->info.experts = config->experts;
+    engine->info.top_k = config->top_k;
+    engine->info.context_max = config->context_max;
+    engine->info.context = engine->sizes.context;
+    engine->info.stop_ids = engine->stop_ids;
+}
+
+static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_error *err)
+{
+    uint64_t memory = engine->options.memory_bytes;
+    SLUICE_TRY(sluice_container_open(dir, &engine->container, err));
+    SLUICE_TRY(choose_threads(engine, err));
+    if (!memory) SLUICE_TRY(sluice_sizes_machine(&memory, err));
+    SLUICE_TRY(sluice_sizes_plan(engine->container, &engine->options, memory, &engine->sizes, err));
+    SLUICE_TRY(sluice_budget_new(memory, &engine->budget, err));
+    SLUICE_TRY(open_tokenizer(engine, dir, err));
+    SLUICE_TRY(sluice_pool_new(engine->options.threads, NULL, &engine->pool, err));
+    sluice_model_options model_options = {.embedding_on_disk = engine->sizes.embedding_on_disk,
+                                          .budget = engine->budget};
+    SLUICE_TRY(sluice_model_open(engine->container, &model_options, &engine->model, err));
+    SLUICE_TRY(open_backend(engine, err));
+    sluice_state_layout_init(&engine->layout, engine->model->config, engine->sizes.context);
+    SLUICE_TRY(sluice_sampler_new(engine->model->config->vocab, &engine->sampler, err));
+    SLUICE_TRY(open_experts(engine, err));
+    SLUICE_TRY(open_forward(engine, err));
+    return SLUICE_OK;
+}
+
+sluice_status sluice_engine_open(const char *model, const sluice_engine_options *options,
+                                 sluice_engine **out, sluice_error *err)
+{
+    sluice_engine *engine = calloc(1, sizeof *engine);
+    if (!engine) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for an engine");
+    engine->options = options ? *options : sluice_engine_options_default();
+    char *dir = NULL;
+    sluice_status status = sluice_model_locate(model, &engine->options, &dir, err);
+    if (status == SLUICE_OK) status = open_parts(engine, dir, err);
+    if (status == SLUICE_OK) fill_info(engine, dir);
+    free(dir);
+    if (status != SLUICE_OK) {
+        sluice_engine_close(engine);
+        return status;
+    }
+    *out = engine;
+    return SLUICE_OK;
+}
+
+void sluice_engine_close(sluice_engine *engine)
+{
+    if (!engine) return;
+    sluice_forward_free(engine->forward);
+    if (engine->experts) sluice_experts_close(engine->experts);
+    sluice_sampler_free(engine->sampler);
+    if (engine->backend) engine->backend->free(engine->backend);
+    sluice_model_close(engine->model);
+    if (engine->pool) sluice_pool_free(engine->pool);
+    sluice_tokenizer_close(engine->tokenizer);
+    if (engine->container) sluice_container_close(engine->container);
+    sluice_budget_free(engine->budget);
+    free(engine->parts);
+    free(engine->part_inputs);
+    free(engine->part_offsets);
+    free(engine);
+}
+
+const sluice_tokenizer *sluice_engine_tokenizer(const sluice_engine *engine)
+{
+    return engine->tokenizer;
+}
+
+const sluice_model_info *sluice_engine_info(const sluice_engine *engine)
+{
+    return &engine->info;
+}
+
+void sluice_engine_probe(sluice_engine *engine, const sluice_probe *probe)
+{
+    engine->probe = probe ? *probe : (sluice_probe){0};
+}
+
+void sluice_engine_stats(const sluice_engine *engine, sluice_stats *stats)
+{
+    const sluice_experts_stats *base = &engine->experts_base;
+    sluice_experts_stats experts;
+    struct rusage usage;
+    sluice_experts_stats_get(engine->experts, &experts);
+    *stats = engine->stats;
+    stats->expert_requests = experts.requests - base->requests;
+    stats->expert_hits = experts.hits - base->hits;
+    stats->expert_bytes_read = experts.bytes_read - base->bytes_read;
+    stats->expert_wait_us = experts.wait_us - base->wait_us;
+    stats->memory_bytes = sluice_budget_used(engine->budget);
+    stats->memory_peak_bytes = sluice_budget_peak(engine->budget);
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        stats->rss_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+}
+
+void sluice_engine_stats_reset(sluice_engine *engine)
+{
+    engine->stats = (sluice_stats){0};
+    sluice_experts_stats_get(engine->experts, &engine->experts_base);
+}

@@ -1,0 +1,172 @@
+/* Sharing out a memory budget (see sizes.h). */
+#include "engine/sizes.h"
+
+#include <stdio.h>
+
+#include "base/status.h"
+#include "kernels/cpu_backend.h"
+#include "model/forward.h"
+#include "os/memory_limit.h"
+
+#define MIB ((uint64_t)1 << 20)
+#define CHUNK_MIN 64
+#define CHUNK_AUTO_MAX 512
+#define CHUNK_MAX 8192
+#define CONTEXT_AUTO_MIN 4096
+#define LOGITS_BYTES_MAX (8 * MIB)
+#define EMBEDDING_IN_MEMORY_MAX (64 * MIB) /* above this an untied table stays on disk */
+#define BOOKKEEPING_BYTES MIB              /* structs and lists that are not charged */
+
+sluice_status sluice_sizes_machine(uint64_t *memory_bytes, sluice_error *err)
+{
+    sluice_memory_limit limit;
+    SLUICE_TRY(sluice_memory_limit_get("", &limit, err));
+    uint64_t usable = limit.usable_bytes, slack = usable / 10;
+    if (slack < 512 * MIB) slack = usable / 4 < 512 * MIB ? usable / 4 : 512 * MIB;
+    *memory_bytes = usable - slack;
+    return SLUICE_OK;
+}
+
+static uint64_t state_bytes(const sluice_config *config, int32_t context)
+{
+    sluice_state_layout layout;
+    sluice_state_layout_init(&layout, config, context);
+    return layout.bytes;
+}
+
+/* The largest record, and the bytes of all. */
+static uint64_t measure_bank(const sluice_container *container, uint64_t *record_bytes)
+{
+    const sluice_config *config = sluice_container_config(container);
+    uint64_t bank = 0;
+    *record_bytes = 0;
+    for (int32_t i = 0; i < config->layers; i++) {
+        const sluice_expert_file *file = sluice_container_experts(container, i);
+        bank += (uint64_t)file->count * file->layout.bytes;
+        if (file->layout.bytes > *record_bytes) *record_bytes = file->layout.bytes;
+    }
+    return bank;
+}
+
+static uint64_t scratch_bytes(const sluice_container *container,
+                              const sluice_engine_options *options, const sluice_sizes *sizes)
+{
+    const sluice_config *config = sluice_container_config(container);
+    const sluice_trunk_tensor *table = sluice_container_tensor(container, "embed_tokens.weight");
+    sluice_weight_format format = table ? table->format : (sluice_weight_format){0};
+    sluice_geometry geometry = sluice_model_geometry(config);
+    return sluice_forward_scratch_bytes(config, format, sizes->embedding_on_disk, sizes->chunk,
+                                        sizes->logits_rows) +
+           sluice_cpu_backend_bytes(&geometry, sizes->chunk, options->threads, options->exact);
+}
+
+static sluice_status check_options(const sluice_config *config,
+                                   const sluice_engine_options *options, sluice_error *err)
+{
+    if (options->context < 0 || options->context > config->context_max)
+        return sluice_fail(err, SLUICE_USAGE, "a context of %d is not between 1 and the model's %d",
+                           options->context, config->context_max);
+    if (options->chunk % CHUNK_MIN || options->chunk < 0 || options->chunk > CHUNK_MAX)
+        return sluice_fail(err, SLUICE_USAGE, "a chunk of %d is not a multiple of %d up to %d",
+                           options->chunk, CHUNK_MIN, CHUNK_MAX);
+    if (options->sessions < 0)
+        return sluice_fail(err, SLUICE_USAGE, "%d sessions", options->sessions);
+    return SLUICE_OK;
+}
+
+static uint64_t fixed_bytes(const sluice_sizes *sizes)
+{
+    return sizes->trunk_bytes + (uint64_t)sizes->sessions * sizes->state_bytes +
+           sizes->scratch_bytes + BOOKKEEPING_BYTES;
+}
+
+static sluice_status refuse(const sluice_sizes *sizes, sluice_error *err)
+{
+    double mb = 1e6;
+    return sluice_fail(err, SLUICE_NO_MEMORY,
+                       "%.1f MB of memory are not enough: the trunk needs %.1f MB, %d session%s of "
+                       "%d tokens %.1f MB, "
+                       "scratch for %d rows %.1f MB, the expert cache at least %.1f MB, together "
+                       "%.1f MB; allow more, "
+                       "or a shorter context",
+                       (double)sizes->memory_bytes / mb, (double)sizes->trunk_bytes / mb,
+                       sizes->sessions, sizes->sessions == 1 ? "" : "s", sizes->context,
+                       (double)((uint64_t)sizes->sessions * sizes->state_bytes) / mb, sizes->chunk,
+                       (double)sizes->scratch_bytes / mb, (double)sizes->cache_floor_bytes / mb,
+                       (double)(fixed_bytes(sizes) + sizes->cache_floor_bytes) / mb);
+}
+
+/* Half of the longest context that takes an eighth of the budget at most, and so on down. */
+static void choose_context(const sluice_config *config, const sluice_engine_options *options,
+                           sluice_sizes *sizes)
+{
+    sizes->context = options->context ? options->context : config->context_max;
+    sizes->state_bytes = state_bytes(config, sizes->context);
+    while (!options->context && sizes->context > CONTEXT_AUTO_MIN &&
+           (uint64_t)sizes->sessions * sizes->state_bytes > sizes->memory_bytes / 8) {
+        sizes->context =
+            sizes->context / 2 > CONTEXT_AUTO_MIN ? sizes->context / 2 : CONTEXT_AUTO_MIN;
+        sizes->state_bytes = state_bytes(config, sizes->context);
+    }
+}
+
+/* A long chunk reads each expert less often, so scratch may take an eighth of the budget. */
+static void choose_chunk(const sluice_container *container, const sluice_engine_options *options,
+                         sluice_sizes *sizes)
+{
+    sizes->chunk = options->chunk ? options->chunk : CHUNK_AUTO_MAX;
+    sizes->scratch_bytes = scratch_bytes(container, options, sizes);
+    while (!options->chunk && sizes->chunk > CHUNK_MIN &&
+           (sizes->scratch_bytes > sizes->memory_bytes / 8 || sizes->chunk / 2 >= sizes->context)) {
+        sizes->chunk /= 2;
+        sizes->scratch_bytes = scratch_bytes(container, options, sizes);
+    }
+}
+
+static void choose_logits_rows(const sluice_config *config, sluice_sizes *sizes)
+{
+    uint64_t rows = LOGITS_BYTES_MAX / ((uint64_t)config->vocab * sizeof(float));
+    sizes->logits_rows = rows < 1 ? 1 : rows > CHUNK_MIN ? CHUNK_MIN : (int32_t)rows;
+}
+
+sluice_status sluice_sizes_plan(const sluice_container *container,
+                                const sluice_engine_options *options, uint64_t memory_bytes,
+                                sluice_sizes *sizes, sluice_error *err)
+{
+    const sluice_config *config = sluice_container_config(container);
+    SLUICE_TRY(check_options(config, options, err));
+    *sizes = (sluice_sizes){.memory_bytes = memory_bytes};
+    sizes->sessions = options->sessions ? options->sessions : 1;
+
+    const sluice_trunk_tensor *table = sluice_container_tensor(container, "embed_tokens.weight");
+    sizes->embedding_on_disk = table && !config->tied && table->bytes > EMBEDDING_IN_MEMORY_MAX;
+    sluice_model_options model_options = {.embedding_on_disk = sizes->embedding_on_disk};
+    SLUICE_TRY(sluice_model_measure(container, &model_options, &sizes->trunk_bytes, err));
+
+    uint64_t record_bytes;
+    sizes->bank_bytes = measure_bank(container, &record_bytes);
+    sizes->cache_floor_bytes = (uint64_t)(config->top_k + SLUICE_CACHE_SLOTS_SPARE) * record_bytes;
+    choose_context(config, options, sizes);
+    choose_logits_rows(config, sizes);
+    choose_chunk(container, options, sizes);
+
+    uint64_t fixed = fixed_bytes(sizes);
+    if (memory_bytes < fixed || memory_bytes - fixed < sizes->cache_floor_bytes)
+        return refuse(sizes, err);
+    uint64_t left = memory_bytes - fixed;
+    sizes->cache_bytes = left < sizes->bank_bytes ? left : sizes->bank_bytes;
+    if (sizes->cache_bytes < sizes->cache_floor_bytes)
+        sizes->cache_bytes = sizes->cache_floor_bytes;
+    if (options->cache_bytes) {
+        if (options->cache_bytes < sizes->cache_floor_bytes || options->cache_bytes > left)
+            return sluice_fail(
+                err, SLUICE_NO_MEMORY,
+                "an expert cache of %.1f MB is not between the "
+                "%.1f MB that a step needs and the %.1f MB that the budget of %.1f MB "
+                "leaves",
+                (double)options->cache_bytes / 1e6, (double)sizes->cache_floor_bytes / 1e6,
+                (double)left / 1e6, (double)memory_bytes / 1e6);
+        sizes->cache_bytes = options->cache_bytes;
+    }
+    return SLUICE_OK;
+}

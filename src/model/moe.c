@@ -1,0 +1,163 @@
+/* One mixture-of-experts layer (see moe.h). */
+#include "model/moe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct sluice_moe {
+    const sluice_model *model;
+    sluice_backend *backend;
+    sluice_experts *experts;
+    const sluice_policy *policy;
+    int32_t rows_max;
+
+    sluice_buffer *x;      /* [rows_max, hidden], normed */
+    sluice_buffer *shared; /* [rows_max, hidden] */
+    sluice_buffer *y;      /* [rows_max * k, hidden]: entry j of row i in slot i * k + j */
+
+    void *host; /* one block for the arrays below */
+    size_t host_bytes;
+    float *probs, *weights; /* [rows_max * k] */
+    int32_t *ids;           /* [rows_max * k] */
+    int32_t *rows, *slots;  /* [rows_max * k], grouped by expert */
+    int32_t *begin;         /* [experts + 1]: expert e has rows[begin[e] .. begin[e + 1]) */
+    int32_t *wanted;        /* [experts]: the distinct experts, ascending */
+};
+
+static size_t rows_bytes(const sluice_config *config, int32_t rows)
+{
+    return (size_t)rows * (size_t)config->hidden * sizeof(float);
+}
+
+static size_t host_bytes(const sluice_config *config, int32_t rows_max)
+{
+    size_t entries = (size_t)rows_max * (size_t)config->top_k;
+    return 5 * entries * sizeof(int32_t) + (2 * (size_t)config->experts + 1) * sizeof(int32_t);
+}
+
+uint64_t sluice_moe_scratch_bytes(const sluice_config *config, int32_t rows_max)
+{
+    return (uint64_t)rows_bytes(config, rows_max) * (uint64_t)(config->top_k + 2) +
+           host_bytes(config, rows_max);
+}
+
+static sluice_status take_scratch(sluice_moe *moe, sluice_error *err)
+{
+    const sluice_config *config = moe->model->config;
+    sluice_backend *be = moe->backend;
+    size_t bytes = rows_bytes(config, moe->rows_max);
+    size_t entries = (size_t)moe->rows_max * (size_t)config->top_k;
+    SLUICE_TRY(be->buffer_new(be, bytes, "scratch", &moe->x, err));
+    SLUICE_TRY(be->buffer_new(be, bytes, "scratch", &moe->shared, err));
+    SLUICE_TRY(be->buffer_new(be, bytes * (size_t)config->top_k, "scratch", &moe->y, err));
+    moe->host_bytes = host_bytes(config, moe->rows_max);
+    SLUICE_TRY(sluice_memory_new(moe->model->budget, moe->host_bytes, "scratch", &moe->host, err));
+    moe->probs = moe->host;
+    moe->weights = moe->probs + entries;
+    moe->ids = (int32_t *)(void *)(moe->weights + entries);
+    moe->rows = moe->ids + entries;
+    moe->slots = moe->rows + entries;
+    moe->wanted = moe->slots + entries;
+    moe->begin = moe->wanted + config->experts;
+    return SLUICE_OK;
+}
+
+sluice_status sluice_moe_new(const sluice_model *model, sluice_backend *backend,
+                             sluice_experts *experts, const sluice_policy *policy, int32_t rows_max,
+                             sluice_moe **out, sluice_error *err)
+{
+    sluice_moe *moe = calloc(1, sizeof *moe);
+    if (!moe) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the experts' scratch");
+    moe->model = model;
+    moe->backend = backend;
+    moe->experts = experts;
+    moe->policy = policy;
+    moe->rows_max = rows_max;
+    sluice_status status = take_scratch(moe, err);
+    if (status != SLUICE_OK) {
+        sluice_moe_free(moe);
+        return status;
+    }
+    *out = moe;
+    return SLUICE_OK;
+}
+
+void sluice_moe_free(sluice_moe *moe)
+{
+    if (!moe) return;
+    sluice_backend *be = moe->backend;
+    if (moe->x) be->buffer_free(be, moe->x);
+    if (moe->shared) be->buffer_free(be, moe->shared);
+    if (moe->y) be->buffer_free(be, moe->y);
+    if (moe->host) sluice_memory_free(moe->model->budget, moe->host, moe->host_bytes, "scratch");
+    free(moe);
+}
+
+/* Sorts the entries that run by expert, rows ascending within each; returns how many experts. */
+static int32_t group_by_expert(sluice_moe *moe, int32_t n)
+{
+    int32_t k = moe->policy->top_k, experts = moe->policy->experts, entries = n * k, distinct = 0;
+    int32_t *begin = moe->begin;
+    memset(begin, 0, (size_t)(experts + 1) * sizeof *begin);
+    for (int32_t i = 0; i < entries; i++)
+        if (moe->weights[i] != 0.0f) begin[moe->ids[i] + 1]++;
+    for (int32_t e = 0; e < experts; e++) {
+        if (begin[e + 1]) moe->wanted[distinct++] = e;
+        begin[e + 1] += begin[e];
+    }
+    /* Filling advances begin[e] to the end of e, which is the beginning of e + 1: shift back. */
+    for (int32_t i = 0; i < entries; i++) {
+        if (moe->weights[i] == 0.0f) continue;
+        int32_t at = begin[moe->ids[i]]++;
+        moe->rows[at] = i / k;
+        moe->slots[at] = i;
+    }
+    memmove(begin + 1, begin, (size_t)experts * sizeof *begin);
+    begin[0] = 0;
+    return distinct;
+}
+
+static void run_expert(sluice_moe *moe, int32_t layer, int32_t id, const void *record)
+{
+    sluice_expert_weights weights;
+    int32_t begin = moe->begin[id], count = moe->begin[id + 1] - begin;
+    sluice_record_weights(moe->model->layers[layer].record, moe->model->config, record,
+                          &weights.gate, &weights.up, &weights.down);
+    moe->backend->expert(moe->backend, &weights, moe->rows + begin, moe->slots + begin, count,
+                         moe->x, moe->y);
+}
+
+static sluice_status run_experts(sluice_moe *moe, int32_t layer, sluice_error *err)
+{
+    for (;;) {
+        int32_t id;
+        const void *record;
+        SLUICE_TRY(sluice_experts_next(moe->experts, &id, &record, err));
+        if (id < 0) return SLUICE_OK;
+        run_expert(moe, layer, id, record);
+        sluice_experts_release(moe->experts, layer, id);
+    }
+}
+
+sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_buffer *h,
+                             sluice_error *err)
+{
+    const sluice_model_layer *weights = &moe->model->layers[layer];
+    sluice_backend *be = moe->backend;
+    int32_t k = moe->policy->top_k;
+
+    be->router(be, &weights->router, n, k, h, moe->x, moe->ids, moe->probs, NULL);
+    SLUICE_TRY(sluice_policy_route(moe->policy, layer, n, moe->ids, moe->probs, moe->weights, err));
+    int32_t distinct = group_by_expert(moe, n);
+    if (distinct)
+        sluice_experts_request(moe->experts, layer, moe->wanted, distinct, SLUICE_EXPERTS_DEMAND);
+    be->shared_expert(be, &weights->shared, n, moe->x, moe->shared);
+    if (distinct) SLUICE_TRY(run_experts(moe, layer, err));
+    be->combine(be, n, k, moe->weights, moe->y, moe->shared, h);
+    return SLUICE_OK;
+}
+
+sluice_moe_routes sluice_moe_last(const sluice_moe *moe)
+{
+    return (sluice_moe_routes){moe->policy->top_k, moe->ids, moe->weights};
+}
