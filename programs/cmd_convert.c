@@ -1,0 +1,131 @@
+/* sluice convert: makes a container of a checkpoint, and says what it costs before it starts. */
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "interrupt.h"
+#include "model_flags.h"
+#include "output.h"
+#include "sluice/convert.h"
+
+#define FORMATS "q2|q3|q4|q5|q6|q8|bf16"
+
+typedef struct convert_args {
+    cli_output_flags output;
+    const char *experts, *trunk;
+    bool consume;
+    int32_t threads;
+} convert_args;
+
+static const cli_option options[] = {
+    {"experts", 0, CLI_CHOICE, FORMATS, offsetof(convert_args, experts), 0, 0,
+     "Requantise the experts (the source's own values, bit for bit)."},
+    {"trunk", 0, CLI_CHOICE, FORMATS, offsetof(convert_args, trunk), 0, 0,
+     "Requantise everything else (the source's own values, bit for bit)."},
+    {"consume", 0, CLI_FLAG, NULL, offsetof(convert_args, consume), 0, 0,
+     "Delete each file of SRC once everything in it is safely written, so that little more than "
+     "one model's disk space is needed. SRC is then gone."},
+    {"threads", 0, CLI_INTEGER, "N", offsetof(convert_args, threads), 1, 1024,
+     "Worker threads (one per processor)."},
+    {0}};
+static const cli_group groups[] = {
+    {"Options", options, 0}, {"Output", cli_output_options, offsetof(convert_args, output)}, {0}};
+
+typedef struct conversion {
+    cli_progress progress;
+    const char *out;
+    sluice_convert_plan plan;
+    double seconds;
+    bool started;
+} conversion;
+
+static bool show_plan(void *context, const sluice_convert_plan *plan)
+{
+    conversion *work = context;
+    cli_human source = cli_human_bytes(plan->source_bytes);
+    cli_human output = cli_human_bytes(plan->output_bytes);
+    cli_human needed = cli_human_bytes(plan->needed_bytes);
+    cli_human available = cli_human_bytes(plan->free_bytes);
+    cli_human written = cli_human_bytes(plan->written_bytes);
+    work->plan = *plan;
+    work->started = true;
+    if (work->progress.quiet) return true;
+    cli_note("reading %s, writing %s to %s; %s of disk space needed, %s free", source.text,
+             output.text, work->out, needed.text, available.text);
+    if (plan->written_bytes)
+        cli_note("%s of it are there already; going on where it stopped", written.text);
+    if (plan->tensors_left_out)
+        cli_note("%d tensors of the vision tower are left out", plan->tensors_left_out);
+    return true;
+}
+
+static bool show_progress(void *context, const sluice_convert_progress *progress)
+{
+    conversion *work = context;
+    work->seconds = progress->seconds;
+    cli_convert_progress(&work->progress, progress);
+    return !cli_interrupted();
+}
+
+static int finish(const conversion *work, const char *source, bool json)
+{
+    const sluice_convert_plan *plan = &work->plan;
+    cli_human bytes = cli_human_bytes(plan->output_bytes);
+    cli_human seconds = cli_human_seconds(work->seconds);
+    if (plan->shards_kept)
+        cli_note("%d files of %s were kept, because they hold tensors that are left out",
+                 plan->shards_kept, source);
+    if (json)
+        return cli_output_json(json_pack("{s:s, s:I, s:I, s:f}", "path", work->out, "source_bytes",
+                                         (json_int_t)plan->source_bytes, "output_bytes",
+                                         (json_int_t)plan->output_bytes, "seconds", work->seconds));
+    printf("%s: %s in %s\n", work->out, bytes.text, seconds.text);
+    return cli_output_finish();
+}
+
+static int run(int argc, char **argv)
+{
+    convert_args args = {0};
+    const char *positional[CLI_POSITIONAL_MAX];
+    int status = cli_options_parse(&cli_command_convert, argc, argv, &args, positional);
+    if (status != CLI_GO_ON) return status;
+
+    conversion work = {.progress = {.quiet = args.output.quiet}, .out = positional[1]};
+    sluice_convert_options convert = {.experts = args.experts,
+                                      .trunk = args.trunk,
+                                      .consume = args.consume,
+                                      .threads = args.threads,
+                                      .starting = show_plan,
+                                      .progress = show_progress,
+                                      .context = &work};
+    sluice_error err = {0};
+    cli_interrupt_catch(true);
+    sluice_status converted = sluice_convert(positional[0], positional[1], &convert, &err);
+    cli_progress_clear(&work.progress);
+    if (converted == SLUICE_CANCELLED)
+        return cli_fail("stopped; the same command goes on where it stopped");
+    if (converted != SLUICE_OK) return cli_fail_error(&err);
+    return finish(&work, positional[0], args.output.json);
+}
+
+const cli_command cli_command_convert = {
+    .name = "convert",
+    .summary = "Make a folder that sluice can stream from, out of a checkpoint",
+    .usage = "SRC OUT [options]",
+    .description =
+        "Converts the checkpoint in folder SRC (safetensors with Hugging Face or MLX names; bf16, "
+        "f16, f32 or MLX-quantised) into the folder OUT, where each expert is one aligned record "
+        "that is read in one go. OUT is still a folder of valid safetensors. Values are kept bit "
+        "for "
+        "bit unless --experts or --trunk asks for another format.\n"
+        "The disk space needed is said first, and the conversion refuses to start without it. It "
+        "may be interrupted at any moment, even by power loss: the same command goes on where it "
+        "stopped, and OUT appears only when it is whole.",
+    .examples = "sluice convert ~/Downloads/Qwen3.5-397B-4bit ~/models/qwen3.5-397b.sluice\n"
+                "sluice convert ~/Downloads/Qwen3.5-35B ~/models/qwen3.5-35b-q4.sluice --experts "
+                "q4 --trunk q8",
+    .positional_min = 2,
+    .positional_max = 2,
+    .groups = groups,
+    .run = run,
+};

@@ -1,0 +1,19 @@
+/* Every command, each in its cmd_NAME.c. main.c lists them in the order of "sluice --help". */
+#ifndef SLUICE_PROGRAMS_COMMANDS_H
+#define SLUICE_PROGRAMS_COMMANDS_H
+
+#include "options.h"
+
+extern const cli_command cli_command_chat;
+extern const cli_command cli_command_completion;
+extern const cli_command cli_command_convert;
+extern const cli_command cli_command_detokenize; /* in cmd_tokenize.c */
+extern const cli_command cli_command_inspect;
+extern const cli_command cli_command_render;
+extern const cli_command cli_command_run;
+extern const cli_command cli_command_score;
+extern const cli_command cli_command_tokenize;
+extern const cli_command cli_command_verify;
+extern const cli_command cli_command_version;
+
+#endif

@@ -1,0 +1,133 @@
+/* Model flags and opening models; see model_flags.h. */
+#include "model_flags.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "interrupt.h"
+
+#define AT(field) offsetof(cli_model_flags, field)
+
+const cli_option cli_model_options[] = {
+    {"threads", 0, CLI_INTEGER, "N", AT(threads), 1, 1024,
+     "Worker threads (one per physical core)."},
+    {"cache", 0, CLI_SIZE, "SIZE", AT(cache), 0, 0,
+     "Memory for experts, such as 4M or 6GiB (what --memory leaves). Any size gives the same "
+     "output; more is faster."},
+    {"memory", 0, CLI_SIZE, "SIZE", AT(memory), 0, 0,
+     "Memory for everything (what the machine or its cgroup has free, less some slack)."},
+    {"context", 0, CLI_INTEGER, "N", AT(context), 1, INT32_MAX,
+     "Tokens that a session can hold (the model's own limit, or what fits in memory)."},
+    {"chunk", 0, CLI_INTEGER, "N", AT(chunk), 64, 1 << 20,
+     "Tokens of a prompt that go through the model together, a multiple of 64 (chosen by memory)."},
+    {"cpu", 0, CLI_CHOICE, "scalar|avx2|avx512|neon|auto", AT(cpu), 0, 0,
+     "Instructions to use; never more than the machine has (auto)."},
+    {"exact", 0, CLI_FLAG, NULL, AT(exact), 0, 0,
+     "Keep activations in f32 everywhere: slower, closest to the reference."},
+    {"io", 0, CLI_CHOICE, "auto|uring|pread|buffered|mmap", AT(io), 0, 0,
+     "How experts are read from disk (auto)."},
+    {"verify-reads", 0, CLI_FLAG, NULL, AT(verify_reads), 0, 0,
+     "Check the checksum of every expert that is read."},
+    {0}};
+
+const cli_option cli_output_options[] = {
+    {"json", 0, CLI_FLAG, NULL, offsetof(cli_output_flags, json), 0, 0,
+     "Print the result as one line of JSON."},
+    {"quiet", 0, CLI_FLAG, NULL, offsetof(cli_output_flags, quiet), 0, 0,
+     "Nothing on stderr but errors."},
+    {0}};
+
+int cli_model_path(const char *model, char **path)
+{
+    sluice_error err = {0};
+    if (!model) return sluice_locate_nano(path, &err) == SLUICE_OK ? CLI_OK : cli_fail_error(&err);
+    *path = strdup(model);
+    return *path ? CLI_OK : cli_fail("not enough memory for a path");
+}
+
+static void notice(void *context, const char *line)
+{
+    const cli_progress *progress = context;
+    if (!progress->quiet) cli_note("%s", line);
+}
+
+bool cli_convert_progress(void *context, const sluice_convert_progress *p)
+{
+    cli_progress *progress = context;
+    double percent =
+        p->bytes_total ? 100.0 * (double)p->bytes_done / (double)p->bytes_total : 100.0;
+    cli_human done = cli_human_bytes(p->bytes_done), total = cli_human_bytes(p->bytes_total);
+    cli_human rate = cli_human_bytes((uint64_t)p->bytes_per_second);
+    cli_human left = cli_human_seconds(p->seconds_left);
+    cli_progress_show(progress, "converting: %3.0f%%  %s of %s  %s/s  %s%s  file %d of %d (%s)",
+                      percent, done.text, total.text, rate.text,
+                      p->seconds_left < 0 ? "time left not known yet" : left.text,
+                      p->seconds_left < 0 ? "" : " left", p->files_done, p->files_total,
+                      p->file ? p->file : "finishing");
+    return true;
+}
+
+static bool interrupted(void *context)
+{
+    (void)context;
+    return cli_interrupted();
+}
+
+static sluice_engine_options engine_options(const cli_model_flags *flags, cli_progress *progress)
+{
+    sluice_engine_options options = sluice_engine_options_default();
+    options.memory_bytes = flags->memory;
+    options.cache_bytes = flags->cache;
+    options.threads = flags->threads;
+    options.cpu = flags->cpu;
+    options.exact = flags->exact;
+    options.context = flags->context;
+    options.chunk = flags->chunk;
+    options.io = flags->io;
+    options.verify_reads = flags->verify_reads;
+    options.notice = notice;
+    options.progress = cli_convert_progress;
+    options.interrupted = interrupted;
+    options.callback_context = progress;
+    return options;
+}
+
+int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
+                    sluice_engine **out)
+{
+    sluice_error err = {0};
+    cli_progress progress = {.quiet = quiet};
+    if (flags->chunk % 64 != 0)
+        return cli_usage("--chunk must be a multiple of 64, not %d", flags->chunk);
+    sluice_engine_options options = engine_options(flags, &progress);
+    sluice_status status = sluice_engine_open(model, &options, out, &err);
+    cli_progress_clear(&progress);
+    return status == SLUICE_OK ? CLI_OK : cli_fail_error(&err);
+}
+
+int cli_tokenizer_open(const char *model, sluice_tokenizer **out)
+{
+    sluice_error err = {0};
+    char *folder, *path = NULL;
+    int status = cli_model_path(model, &folder);
+    if (status != CLI_OK) return status;
+    if (asprintf(&path, "%s/tokenizer.json", folder) < 0)
+        status = cli_fail("not enough memory for a path");
+    else if (sluice_tokenizer_open(path, out, &err) != SLUICE_OK)
+        status = cli_fail_error(&err);
+    free(path);
+    free(folder);
+    return status;
+}
+
+int cli_container_locate(const char *model, bool quiet, char **path)
+{
+    sluice_error err = {0};
+    cli_progress progress = {.quiet = quiet};
+    cli_model_flags flags = {0};
+    sluice_engine_options options = engine_options(&flags, &progress);
+    sluice_status status = sluice_model_locate(model, &options, path, &err);
+    cli_progress_clear(&progress);
+    return status == SLUICE_OK ? CLI_OK : cli_fail_error(&err);
+}

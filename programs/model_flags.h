@@ -1,0 +1,41 @@
+/* The flags that every command with an engine shares, and opening models by them.
+ *
+ * MODEL is always the first positional argument and always a folder; without it the bundled Nano is
+ * meant. Conversion of a checkpoint is announced and its progress shown, unless quiet. */
+#ifndef SLUICE_PROGRAMS_MODEL_FLAGS_H
+#define SLUICE_PROGRAMS_MODEL_FLAGS_H
+
+#include "options.h"
+#include "output.h"
+#include "sluice/sluice.h"
+
+typedef struct cli_model_flags {
+    int32_t threads, context, chunk; /* 0: chosen */
+    uint64_t cache, memory;          /* bytes; 0: chosen */
+    const char *cpu, *io;            /* NULL: auto */
+    bool exact, verify_reads;
+} cli_model_flags;
+
+typedef struct cli_output_flags {
+    bool json, quiet;
+} cli_output_flags;
+
+extern const cli_option cli_model_options[];
+extern const cli_option cli_output_options[];
+
+/* All of these tell what went wrong and return an exit status. */
+
+/* The folder that a MODEL argument means, converted or not; freed with free(). */
+int cli_model_path(const char *model, char **path);
+
+int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
+                    sluice_engine **out);
+int cli_tokenizer_open(const char *model, sluice_tokenizer **out);
+
+/* The container's folder, after conversion where needed; freed with free(). */
+int cli_container_locate(const char *model, bool quiet, char **path);
+
+/* Progress of a conversion, for whoever starts one: context is a cli_progress. */
+bool cli_convert_progress(void *context, const sluice_convert_progress *progress);
+
+#endif
