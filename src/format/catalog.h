@@ -13,7 +13,7 @@ typedef enum sluice_catalog_kind {
 } sluice_catalog_kind;
 
 typedef struct sluice_catalog_entry {
-    char name[64];
+    char name[72];
     int32_t rows, cols;
     uint8_t kind; /* sluice_catalog_kind */
     bool careful; /* router and shared gate: never below 8 bits */

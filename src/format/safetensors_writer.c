@@ -16,7 +16,7 @@
 struct sluice_safetensors_writer {
     char *path, *temporary;
     size_t header_bytes;
-    int fd;
+    int fd, direct_fd; /* the same file; direct_fd is -1 unless asked for and possible */
 };
 
 static bool print_string(FILE *out, const char *text)
@@ -88,6 +88,7 @@ sluice_status sluice_safetensors_header(const sluice_safetensors_entry *entries,
 
 static void writer_free(sluice_safetensors_writer *writer)
 {
+    if (writer->direct_fd >= 0) sluice_file_close(writer->direct_fd);
     free(writer->path);
     free(writer->temporary);
     free(writer);
@@ -114,7 +115,7 @@ sluice_status sluice_safetensors_writer_open(const char *path, size_t header_byt
 {
     sluice_safetensors_writer *writer = calloc(1, sizeof *writer);
     if (!writer) return sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory to write it", path);
-    writer->fd = -1;
+    writer->fd = writer->direct_fd = -1;
     writer->header_bytes = header_bytes;
     writer->path = strdup(path);
     if (!writer->path || asprintf(&writer->temporary, "%s.tmp", path) < 0) {
@@ -132,10 +133,27 @@ sluice_status sluice_safetensors_writer_open(const char *path, size_t header_byt
     return SLUICE_OK;
 }
 
+void sluice_safetensors_writer_direct(sluice_safetensors_writer *writer)
+{
+#ifdef O_DIRECT
+    if (writer->direct_fd < 0)
+        writer->direct_fd = open(writer->temporary, O_WRONLY | O_DIRECT | O_CLOEXEC);
+#else
+    (void)writer;
+#endif
+}
+
+static bool aligned(uint64_t offset, const void *data, size_t bytes)
+{
+    return !((offset | (uintptr_t)data | bytes) % SLUICE_CONTAINER_ALIGN);
+}
+
 sluice_status sluice_safetensors_writer_put(sluice_safetensors_writer *writer, uint64_t offset,
                                             const void *data, size_t bytes, sluice_error *err)
 {
-    return sluice_file_write(writer->fd, writer->path, writer->header_bytes + offset, data, bytes,
+    uint64_t at = writer->header_bytes + offset;
+    bool direct = writer->direct_fd >= 0 && aligned(at, data, bytes);
+    return sluice_file_write(direct ? writer->direct_fd : writer->fd, writer->path, at, data, bytes,
                              err);
 }
 

@@ -37,6 +37,10 @@ sluice_status sluice_safetensors_writer_open(const char *path, size_t header_byt
                                              uint64_t data_bytes, sluice_safetensors_writer **out,
                                              sluice_error *err);
 
+/* From now on puts whose offset, size and address are multiples of 4096 go past the page cache,
+ * where the file system can: for large files that nobody reads soon. */
+void sluice_safetensors_writer_direct(sluice_safetensors_writer *writer);
+
 /* Thread-safe. */
 sluice_status sluice_safetensors_writer_put(sluice_safetensors_writer *writer, uint64_t offset,
                                             const void *data, size_t bytes, sluice_error *err);

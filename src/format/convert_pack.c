@@ -1,0 +1,134 @@
+/* See convert_pack.h. */
+#include "format/convert_pack.h"
+
+#include <string.h>
+
+#include "format/encoding.h"
+
+static size_t align(size_t bytes)
+{
+    return (bytes + SLUICE_LINE_BYTES - 1) & ~(size_t)(SLUICE_LINE_BYTES - 1);
+}
+
+static bool same(sluice_weight_format a, sluice_weight_format b)
+{
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+/* Scratch of a change of format, one panel at a time: the panel as the source has it, one row as
+ * floats, and the 16 rows row-major in the new format. */
+typedef struct change {
+    unsigned char *panel;
+    float *row;
+    unsigned char *codes, *scales, *biases;
+    size_t code_bytes, scale_bytes; /* a row */
+    size_t bytes;                   /* of all */
+} change;
+
+static change lay_out(const sluice_source_matrix *from, sluice_weight_format to,
+                      unsigned char *memory)
+{
+    bool affine = to.kind == SLUICE_WEIGHT_AFFINE;
+    size_t cols = (size_t)from->cols;
+    change at = {.code_bytes = cols * to.bits / 8};
+    if (affine) at.scale_bytes = cols / to.group * (to.scale == SLUICE_WEIGHT_F32 ? 4 : 2);
+    size_t panel = align(sluice_weight_panel_bytes(from->format, from->cols));
+    size_t row = align(cols * sizeof(float)), codes = align(SLUICE_PANEL_ROWS * at.code_bytes);
+    size_t scales = align(SLUICE_PANEL_ROWS * at.scale_bytes);
+    at.bytes = panel + row + codes + 2 * scales;
+    if (memory) {
+        at.panel = memory;
+        at.row = (float *)(void *)(memory + panel);
+        at.codes = memory + panel + row;
+        at.scales = at.codes + codes;
+        at.biases = at.scales + scales;
+    }
+    return at;
+}
+
+size_t sluice_pack_scratch(const sluice_source_matrix *from, sluice_weight_format to, int32_t rows)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < from->encoding->parts; i++)
+        bytes += align((size_t)from->part[i].row_bytes * (size_t)rows);
+    return same(from->format, to) ? bytes : bytes + lay_out(from, to, NULL).bytes;
+}
+
+/* One row of floats into the row-major form that the packers take. */
+static sluice_status encode_row(sluice_weight_format to, int32_t cols, change *at, int32_t lane,
+                                sluice_error *err)
+{
+    unsigned char *codes = at->codes + (size_t)lane * at->code_bytes;
+    if (to.kind == SLUICE_WEIGHT_AFFINE)
+        return sluice_weight_quantize_row(to, cols, at->row, codes,
+                                          at->scales + (size_t)lane * at->scale_bytes,
+                                          at->biases + (size_t)lane * at->scale_bytes, err);
+    for (int32_t c = 0; c < cols; c++) { /* bf16 is the only plain target */
+        uint16_t element = sluice_float_to_bf16(at->row[c]);
+        memcpy(codes + 2 * (size_t)c, &element, sizeof element);
+    }
+    return SLUICE_OK;
+}
+
+static sluice_status change_format(const sluice_source_matrix *from, sluice_weight_format to,
+                                   int32_t row, int32_t rows, const unsigned char *const *parts,
+                                   const char *name, unsigned char *memory, unsigned char *out,
+                                   sluice_error *err)
+{
+    change at = lay_out(from, to, memory);
+    size_t out_bytes = sluice_weight_panel_bytes(to, from->cols);
+    for (int32_t first = 0; first < rows; first += SLUICE_PANEL_ROWS) {
+        int32_t n = rows - first < SLUICE_PANEL_ROWS ? rows - first : SLUICE_PANEL_ROWS;
+        const void *here[SLUICE_SOURCE_PARTS_MAX];
+        for (int i = 0; i < from->encoding->parts; i++)
+            here[i] = parts[i] + (size_t)first * from->part[i].row_bytes;
+        from->encoding->pack(from, n, here, at.panel);
+        sluice_weight panel = {from->format, n, from->cols, at.panel};
+        for (int32_t lane = 0; lane < n; lane++) {
+            sluice_error inner = {0};
+            sluice_weight_unpack_row(&panel, lane, at.row);
+            sluice_status status = encode_row(to, from->cols, &at, lane, &inner);
+            if (status != SLUICE_OK)
+                return sluice_fail(err, status, "%s: row %d: %.300s", name, row + first + lane,
+                                   inner.detail);
+        }
+        if (to.kind == SLUICE_WEIGHT_AFFINE)
+            sluice_weight_pack_affine(to, n, from->cols, at.codes, at.scales, at.biases, out);
+        else
+            sluice_weight_pack_plain(to, n, from->cols, at.codes, out);
+        out += out_bytes;
+    }
+    return SLUICE_OK;
+}
+
+sluice_status sluice_pack_rows(sluice_checkpoint *files, const sluice_source_matrix *from,
+                               sluice_weight_format to, int32_t row, int32_t rows, const char *name,
+                               void *scratch, void *out, sluice_error *err)
+{
+    const unsigned char *parts[SLUICE_SOURCE_PARTS_MAX] = {0};
+    const void *plain[SLUICE_SOURCE_PARTS_MAX] = {0};
+    unsigned char *at = scratch;
+    for (int i = 0; i < from->encoding->parts; i++) {
+        const sluice_source_part *part = &from->part[i];
+        size_t bytes = (size_t)part->row_bytes * (size_t)rows;
+        SLUICE_TRY(sluice_checkpoint_read(
+            files, part->shard, part->offset + part->row_bytes * (uint64_t)row, at, bytes, err));
+        plain[i] = parts[i] = at;
+        at += align(bytes);
+    }
+    SLUICE_TRY(from->encoding->check(from, rows, plain, name, row, err));
+    if (!same(from->format, to))
+        return change_format(from, to, row, rows, parts, name, at, out, err);
+    from->encoding->pack(from, rows, plain, out);
+    return SLUICE_OK;
+}
+
+sluice_status sluice_pack_plain(sluice_checkpoint *files, const sluice_source_matrix *from,
+                                const char *name, void *out, sluice_error *err)
+{
+    const sluice_source_part *part = &from->part[0];
+    const void *parts[1] = {out};
+    SLUICE_TRY(sluice_checkpoint_read(files, part->shard, part->offset, out,
+                                      (size_t)part->row_bytes * (size_t)from->rows, err));
+    return from->encoding->check(from, from->rows, parts, name, 0, err);
+}
