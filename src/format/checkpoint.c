@@ -185,7 +185,7 @@ static sluice_status open_indexed(sluice_checkpoint *checkpoint, const char *pat
     json_t *root = NULL;
     const char **names = NULL;
     SLUICE_TRY(sluice_file_load(path, INDEX_BYTES_MAX, &text, &bytes, err));
-    sluice_status status = sluice_json_parse(text, bytes, path, &root, err);
+    sluice_status status = sluice_jansson_parse(text, bytes, path, &root, err);
     free(text);
     SLUICE_TRY(status);
     const json_t *map = json_object_get(root, "weight_map");

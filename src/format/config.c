@@ -48,8 +48,8 @@ static sluice_status read_sizes(const json_t *text, const char *name, sluice_con
 {
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         int64_t value = 0;
-        SLUICE_TRY(sluice_json_int(text, fields[i].key, name, fields[i].low, fields[i].high,
-                                   fields[i].missing, &value, err));
+        SLUICE_TRY(sluice_jansson_int(text, fields[i].key, name, fields[i].low, fields[i].high,
+                                      fields[i].missing, &value, err));
         int32_t number = (int32_t)value;
         memcpy((char *)config + fields[i].offset, &number, sizeof number);
     }
@@ -62,7 +62,7 @@ static sluice_status read_sizes(const json_t *text, const char *name, sluice_con
         config->head_dim = config->hidden / config->heads;
     }
     double eps = 1e-6;
-    SLUICE_TRY(sluice_json_real(text, "rms_norm_eps", name, 1e-12, 0.1, &eps, err));
+    SLUICE_TRY(sluice_jansson_real(text, "rms_norm_eps", name, 1e-12, 0.1, &eps, err));
     config->rms_eps = (float)eps;
     return SLUICE_OK;
 }
@@ -71,19 +71,20 @@ static sluice_status read_sizes(const json_t *text, const char *name, sluice_con
 static sluice_status read_rope(const json_t *text, const char *name, sluice_config *config,
                                sluice_error *err)
 {
-    const json_t *rope = sluice_json_get(text, "rope_parameters");
-    if (!rope) rope = sluice_json_get(text, "rope_scaling");
+    const json_t *rope = sluice_jansson_get(text, "rope_parameters");
+    if (!rope) rope = sluice_jansson_get(text, "rope_scaling");
     if (rope && !json_is_object(rope))
         return sluice_fail(err, SLUICE_CORRUPT, "%s: \"rope_parameters\" is not an object", name);
 
     double theta = 10000.0, factor = 0.25; /* the reference's defaults */
-    SLUICE_TRY(sluice_json_real(text, "rope_theta", name, 1.0, 1e15, &theta, err));
-    SLUICE_TRY(sluice_json_real(text, "partial_rotary_factor", name, 0.0, 1.0, &factor, err));
+    SLUICE_TRY(sluice_jansson_real(text, "rope_theta", name, 1.0, 1e15, &theta, err));
+    SLUICE_TRY(sluice_jansson_real(text, "partial_rotary_factor", name, 0.0, 1.0, &factor, err));
     if (rope) {
-        SLUICE_TRY(sluice_json_real(rope, "rope_theta", name, 1.0, 1e15, &theta, err));
-        SLUICE_TRY(sluice_json_real(rope, "partial_rotary_factor", name, 0.0, 1.0, &factor, err));
-        const json_t *type = sluice_json_get(rope, "rope_type");
-        if (!type) type = sluice_json_get(rope, "type");
+        SLUICE_TRY(sluice_jansson_real(rope, "rope_theta", name, 1.0, 1e15, &theta, err));
+        SLUICE_TRY(
+            sluice_jansson_real(rope, "partial_rotary_factor", name, 0.0, 1.0, &factor, err));
+        const json_t *type = sluice_jansson_get(rope, "rope_type");
+        if (!type) type = sluice_jansson_get(rope, "type");
         const char *type_name = json_is_string(type) ? json_string_value(type) : "default";
         if (strcmp(type_name, "default") != 0 && strcmp(type_name, "mrope") != 0)
             return sluice_fail(err, SLUICE_UNSUPPORTED,
@@ -103,11 +104,11 @@ static sluice_status read_rope(const json_t *text, const char *name, sluice_conf
 static sluice_status read_mixers(const json_t *text, const char *name, sluice_config *config,
                                  sluice_error *err)
 {
-    const json_t *types = sluice_json_get(text, "layer_types");
+    const json_t *types = sluice_jansson_get(text, "layer_types");
     if (!types) {
         int64_t interval = 0;
-        SLUICE_TRY(sluice_json_int(text, "full_attention_interval", name, 1, SLUICE_LAYERS_MAX, 4,
-                                   &interval, err));
+        SLUICE_TRY(sluice_jansson_int(text, "full_attention_interval", name, 1, SLUICE_LAYERS_MAX,
+                                      4, &interval, err));
         for (int32_t i = 0; i < config->layers; i++)
             config->mixer[i] = (i + 1) % interval == 0 ? SLUICE_MIXER_ATTENTION : SLUICE_MIXER_GDN;
         return SLUICE_OK;
@@ -136,20 +137,20 @@ static sluice_status read_mixers(const json_t *text, const char *name, sluice_co
 static sluice_status check_switches(const json_t *text, const char *name, sluice_error *err)
 {
     bool bias = false, gate = true;
-    SLUICE_TRY(sluice_json_bool(text, "attention_bias", name, &bias, err));
-    SLUICE_TRY(sluice_json_bool(text, "attn_output_gate", name, &gate, err));
+    SLUICE_TRY(sluice_jansson_bool(text, "attention_bias", name, &bias, err));
+    SLUICE_TRY(sluice_jansson_bool(text, "attn_output_gate", name, &gate, err));
     if (bias)
         return sluice_fail(err, SLUICE_UNSUPPORTED, "%s: \"attention_bias\" true is not supported",
                            name);
     if (!gate)
         return sluice_fail(err, SLUICE_UNSUPPORTED,
                            "%s: \"attn_output_gate\" false is not supported", name);
-    const json_t *act = sluice_json_get(text, "hidden_act");
+    const json_t *act = sluice_jansson_get(text, "hidden_act");
     if (act && (!json_is_string(act) || strcmp(json_string_value(act), "silu") != 0))
         return sluice_fail(err, SLUICE_UNSUPPORTED,
                            "%s: \"hidden_act\" is not \"silu\", the only supported activation",
                            name);
-    const json_t *dense = sluice_json_get(text, "mlp_only_layers");
+    const json_t *dense = sluice_jansson_get(text, "mlp_only_layers");
     if (dense && (!json_is_array(dense) || json_array_size(dense)))
         return sluice_fail(err, SLUICE_UNSUPPORTED,
                            "%s: \"mlp_only_layers\" (layers without experts) is not supported",
@@ -182,7 +183,7 @@ static sluice_status find_text(const json_t *root, const char *name, const json_
                                sluice_error *err)
 {
     const char *type = NULL;
-    SLUICE_TRY(sluice_json_string(root, "model_type", name, &type, err));
+    SLUICE_TRY(sluice_jansson_string(root, "model_type", name, &type, err));
     if (strcmp(type, "qwen3_5_moe_text") == 0) {
         *text = root;
         return SLUICE_OK;
@@ -192,7 +193,7 @@ static sluice_status find_text(const json_t *root, const char *name, const json_
                            "%s: \"model_type\" \"%s\" is not supported, only \"qwen3_5_moe\" and "
                            "\"qwen3_5_moe_text\"",
                            name, type);
-    *text = sluice_json_get(root, "text_config");
+    *text = sluice_jansson_get(root, "text_config");
     if (!json_is_object(*text))
         return sluice_fail(err, SLUICE_CORRUPT, "%s: \"text_config\" is missing", name);
     return SLUICE_OK;
@@ -208,8 +209,8 @@ static sluice_status read_root(const json_t *root, const char *name, sluice_conf
     SLUICE_TRY(read_mixers(text, name, config, err));
     SLUICE_TRY(check_switches(text, name, err));
     /* The reference ties by the outer config when there are two. */
-    SLUICE_TRY(sluice_json_bool(text, "tie_word_embeddings", name, &config->tied, err));
-    SLUICE_TRY(sluice_json_bool(root, "tie_word_embeddings", name, &config->tied, err));
+    SLUICE_TRY(sluice_jansson_bool(text, "tie_word_embeddings", name, &config->tied, err));
+    SLUICE_TRY(sluice_jansson_bool(root, "tie_word_embeddings", name, &config->tied, err));
     return check_consistency(config, name, err);
 }
 
@@ -217,7 +218,7 @@ sluice_status sluice_config_parse(const char *json, size_t bytes, const char *na
                                   sluice_config *config, sluice_error *err)
 {
     json_t *root = NULL;
-    SLUICE_TRY(sluice_json_parse(json, bytes, name, &root, err));
+    SLUICE_TRY(sluice_jansson_parse(json, bytes, name, &root, err));
     sluice_config read = {0};
     sluice_status status = read_root(root, name, &read, err);
     json_decref(root);

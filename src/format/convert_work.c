@@ -108,7 +108,7 @@ static bool journal_fits(const sluice_work *work, const sluice_plan *plan)
     json_t *root = NULL;
     if (sluice_file_load(work->journal, JOURNAL_BYTES_MAX, &text, &bytes, NULL) != SLUICE_OK)
         return false;
-    sluice_status status = sluice_json_parse(text, bytes, work->journal, &root, NULL);
+    sluice_status status = sluice_jansson_parse(text, bytes, work->journal, &root, NULL);
     free(text);
     if (status != SLUICE_OK) return false;
     const char *fingerprint = json_string_value(json_object_get(root, "fingerprint"));

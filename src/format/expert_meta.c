@@ -52,13 +52,13 @@ static sluice_status read_part(const json_t *record, int part, const sluice_conf
     int64_t rows = 0, cols = 0, at = 0;
     int32_t want_rows, want_cols;
     part_shape(config, part, &want_rows, &want_cols);
-    SLUICE_TRY(sluice_json_string(entry, "format", where, &format_name, err));
-    SLUICE_TRY(sluice_json_int(entry, "rows", where, want_rows, want_rows, SLUICE_JSON_REQUIRED,
-                               &rows, err));
-    SLUICE_TRY(sluice_json_int(entry, "cols", where, want_cols, want_cols, SLUICE_JSON_REQUIRED,
-                               &cols, err));
+    SLUICE_TRY(sluice_jansson_string(entry, "format", where, &format_name, err));
+    SLUICE_TRY(sluice_jansson_int(entry, "rows", where, want_rows, want_rows, SLUICE_JSON_REQUIRED,
+                                  &rows, err));
+    SLUICE_TRY(sluice_jansson_int(entry, "cols", where, want_cols, want_cols, SLUICE_JSON_REQUIRED,
+                                  &cols, err));
     SLUICE_TRY(
-        sluice_json_int(entry, "offset", where, 0, INT64_MAX, SLUICE_JSON_REQUIRED, &at, err));
+        sluice_jansson_int(entry, "offset", where, 0, INT64_MAX, SLUICE_JSON_REQUIRED, &at, err));
     SLUICE_TRY(sluice_weight_format_parse(format_name, format, err));
     SLUICE_TRY(sluice_weight_check(*format, rows, cols, where, err));
     uint64_t bytes = sluice_weight_bytes(*format, want_rows, want_cols);
@@ -79,7 +79,7 @@ static sluice_status read_record(const sluice_safetensors *table, const char *fi
     const char *text = sluice_safetensors_metadata(table, "record");
     if (!text) return sluice_fail(err, SLUICE_CORRUPT, "%s: \"record\" is missing", file);
     json_t *record = NULL;
-    SLUICE_TRY(sluice_json_parse(text, strlen(text), file, &record, err));
+    SLUICE_TRY(sluice_jansson_parse(text, strlen(text), file, &record, err));
     uint64_t end = 0;
     layout->bytes = record_bytes;
     sluice_status status = read_part(record, 0, config, file, record_bytes, &end, &layout->gate,

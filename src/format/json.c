@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <math.h>
 
-sluice_status sluice_json_parse(const char *text, size_t bytes, const char *file, json_t **root,
-                                sluice_error *err)
+sluice_status sluice_jansson_parse(const char *text, size_t bytes, const char *file, json_t **root,
+                                   sluice_error *err)
 {
     json_error_t error;
     json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
@@ -23,16 +23,17 @@ sluice_status sluice_json_parse(const char *text, size_t bytes, const char *file
     return SLUICE_OK;
 }
 
-json_t *sluice_json_get(const json_t *object, const char *key)
+json_t *sluice_jansson_get(const json_t *object, const char *key)
 {
     json_t *value = json_object_get(object, key);
     return json_is_null(value) ? NULL : value;
 }
 
-sluice_status sluice_json_int(const json_t *object, const char *key, const char *file, int64_t low,
-                              int64_t high, int64_t missing, int64_t *value, sluice_error *err)
+sluice_status sluice_jansson_int(const json_t *object, const char *key, const char *file,
+                                 int64_t low, int64_t high, int64_t missing, int64_t *value,
+                                 sluice_error *err)
 {
-    const json_t *field = sluice_json_get(object, key);
+    const json_t *field = sluice_jansson_get(object, key);
     if (!field) {
         if (missing == SLUICE_JSON_REQUIRED)
             return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" is missing", file, key);
@@ -50,10 +51,10 @@ sluice_status sluice_json_int(const json_t *object, const char *key, const char 
     return SLUICE_OK;
 }
 
-sluice_status sluice_json_real(const json_t *object, const char *key, const char *file, double low,
-                               double high, double *value, sluice_error *err)
+sluice_status sluice_jansson_real(const json_t *object, const char *key, const char *file,
+                                  double low, double high, double *value, sluice_error *err)
 {
-    const json_t *field = sluice_json_get(object, key);
+    const json_t *field = sluice_jansson_get(object, key);
     if (!field) return SLUICE_OK;
     if (!json_is_number(field))
         return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" is not a number", file, key);
@@ -65,10 +66,10 @@ sluice_status sluice_json_real(const json_t *object, const char *key, const char
     return SLUICE_OK;
 }
 
-sluice_status sluice_json_bool(const json_t *object, const char *key, const char *file, bool *value,
-                               sluice_error *err)
+sluice_status sluice_jansson_bool(const json_t *object, const char *key, const char *file,
+                                  bool *value, sluice_error *err)
 {
-    const json_t *field = sluice_json_get(object, key);
+    const json_t *field = sluice_jansson_get(object, key);
     if (!field) return SLUICE_OK;
     if (!json_is_boolean(field))
         return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" is neither true nor false", file, key);
@@ -76,10 +77,10 @@ sluice_status sluice_json_bool(const json_t *object, const char *key, const char
     return SLUICE_OK;
 }
 
-sluice_status sluice_json_string(const json_t *object, const char *key, const char *file,
-                                 const char **value, sluice_error *err)
+sluice_status sluice_jansson_string(const json_t *object, const char *key, const char *file,
+                                    const char **value, sluice_error *err)
 {
-    const json_t *field = sluice_json_get(object, key);
+    const json_t *field = sluice_jansson_get(object, key);
     if (!field) return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" is missing", file, key);
     if (!json_is_string(field))
         return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" is not a string", file, key);

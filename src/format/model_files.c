@@ -44,8 +44,8 @@ static sluice_status copy_config(const sluice_source *source, const char *to, bo
         status = sluice_file_save(path, source->config_text, source->config_bytes, err);
     } else {
         json_t *root = NULL;
-        status =
-            sluice_json_parse(source->config_text, source->config_bytes, "config.json", &root, err);
+        status = sluice_jansson_parse(source->config_text, source->config_bytes, "config.json",
+                                      &root, err);
         if (status == SLUICE_OK) {
             drop_quantization(root);
             drop_quantization(json_object_get(root, "text_config"));

@@ -220,7 +220,7 @@ sluice_status sluice_safetensors_parse(const char *json, size_t header_bytes, ui
         return sluice_fail(err, SLUICE_CORRUPT, "%s: truncated: the header goes past its end",
                            name);
     json_t *root = NULL;
-    SLUICE_TRY(sluice_json_parse(json, header_bytes, name, &root, err));
+    SLUICE_TRY(sluice_jansson_parse(json, header_bytes, name, &root, err));
     sluice_safetensors read = {.data_offset = 8 + (uint64_t)header_bytes, .file_bytes = file_bytes};
     sluice_status status = read_table(root, name, &read, err);
     json_decref(root);

@@ -60,7 +60,7 @@ static sluice_status check_quantization(const sluice_source *source, const char 
                                         sluice_error *err)
 {
     json_t *root = NULL;
-    SLUICE_TRY(sluice_json_parse(source->config_text, source->config_bytes, dir, &root, err));
+    SLUICE_TRY(sluice_jansson_parse(source->config_text, source->config_bytes, dir, &root, err));
     sluice_status status = check_modes(root, dir, err);
     if (status == SLUICE_OK) status = check_modes(json_object_get(root, "text_config"), dir, err);
     json_decref(root);

@@ -44,12 +44,12 @@ static sluice_status read_tensor(const json_t *entry, const sluice_safetensor *s
     int64_t rows = 0, cols = 0;
     char where[192];
     snprintf(where, sizeof where, "%.100s: tensor %s", file, expected->name);
-    SLUICE_TRY(sluice_json_string(entry, "format", where, &format, err));
-    SLUICE_TRY(sluice_json_string(entry, "crc32c", where, &checksum, err));
+    SLUICE_TRY(sluice_jansson_string(entry, "format", where, &format, err));
+    SLUICE_TRY(sluice_jansson_string(entry, "crc32c", where, &checksum, err));
     SLUICE_TRY(
-        sluice_json_int(entry, "rows", where, 1, INT32_MAX, SLUICE_JSON_REQUIRED, &rows, err));
+        sluice_jansson_int(entry, "rows", where, 1, INT32_MAX, SLUICE_JSON_REQUIRED, &rows, err));
     SLUICE_TRY(
-        sluice_json_int(entry, "cols", where, 1, INT32_MAX, SLUICE_JSON_REQUIRED, &cols, err));
+        sluice_jansson_int(entry, "cols", where, 1, INT32_MAX, SLUICE_JSON_REQUIRED, &cols, err));
     if (rows != expected->rows || cols != expected->cols)
         return sluice_fail(err, SLUICE_CORRUPT,
                            "%s is [%" PRId64 ", %" PRId64 "], config.json makes it [%d, %d]", where,
@@ -155,7 +155,7 @@ sluice_status sluice_trunk_meta_parse(const sluice_safetensors *table, const cha
     const char *text = sluice_safetensors_metadata(table, "tensors");
     if (!text) return sluice_fail(err, SLUICE_CORRUPT, "%s: \"tensors\" is missing", file);
     json_t *list = NULL;
-    SLUICE_TRY(sluice_json_parse(text, strlen(text), file, &list, err));
+    SLUICE_TRY(sluice_jansson_parse(text, strlen(text), file, &list, err));
     sluice_status status = read_tensors(table, file, config, &read, list, err);
     json_decref(list);
     if (status == SLUICE_OK)
