@@ -12,6 +12,7 @@ extern const cli_command cli_command_inspect;
 extern const cli_command cli_command_render;
 extern const cli_command cli_command_run;
 extern const cli_command cli_command_score;
+extern const cli_command cli_command_synth;
 extern const cli_command cli_command_tokenize;
 extern const cli_command cli_command_verify;
 extern const cli_command cli_command_version;
