@@ -1,9 +1,10 @@
 /* The CPU kernels: one table of function pointers, filled for a set of instruction sets.
  *
- * Plain C comes first, then each instruction set overwrites what it improves, low to high; the flags
- * are a parameter, so that a test may ask for any subset. Every entry gives bit-identical results on
- * every instruction set: sums run over 16 lanes or in one stated order, every multiply-add is a fused
- * one, and folding trees are fixed (v16.h). tests/checker/ holds each entry to that.
+ * Plain C comes first, then each instruction set overwrites what it improves, low to high; the
+ * flags are a parameter, so that a test may ask for any subset. Every entry gives bit-identical
+ * results on every instruction set: sums run over 16 lanes or in one stated order, every
+ * multiply-add is a fused one, and folding trees are fixed (v16.h). tests/checker/ holds each entry
+ * to that.
  *
  * Kernels never allocate, never fail, keep no state and may run on any number of threads at once on
  * different outputs. Scratch is a parameter. Inputs are finite unless a kernel says otherwise.
@@ -18,18 +19,20 @@
 #include "quant/weight.h"
 
 /* n rows of activations in int8: row t holds cols codes, and for each block of columns a scale and
- * scale * (sum of the block's codes), which carries the bias of affine weights. Views into memory of
- * sluice_q8_bytes bytes, laid out by sluice_q8_view. */
+ * scale * (sum of the block's codes), which carries the bias of affine weights. Views into memory
+ * of sluice_q8_bytes bytes, laid out by sluice_q8_view. */
 typedef struct sluice_q8 {
-    int8_t *codes; /* [n, cols], 64-byte aligned */
+    int8_t *codes; /* [n, stride], 64-byte aligned; rows of an odd number of cache lines, so that
+                    * the rows of a tile do not share a cache set */
     float *scales; /* [n, cols / block] */
     float *sums;   /* [n, cols / block] */
     int32_t cols;  /* a multiple of block */
+    int32_t stride;
     int32_t block; /* 32 or 64 */
 } sluice_q8;
 
-/* The block that linear_q8 wants for a weight's format (0: it has no integer kernel, use linear_f32):
- * 64, or 32 where the weight's groups are that small. */
+/* The block that linear_q8 wants for a weight's format (0: it has no integer kernel, use
+ * linear_f32): 64, or 32 where the weight's groups are that small. */
 int32_t sluice_q8_block(sluice_weight_format format);
 size_t sluice_q8_bytes(int32_t n, int32_t cols, int32_t block);
 /* memory: 64-byte aligned, of sluice_q8_bytes(n, cols, block). */
@@ -38,8 +41,8 @@ sluice_q8 sluice_q8_view(void *memory, int32_t n, int32_t cols, int32_t block);
 typedef struct sluice_kernels {
     /* y[t*ldy + row] = sum over c of W[row, c] * x[t*ldx + c], for the rows of panels
      * [panel_begin, panel_end) and t < n. Weights are s*q + b by one fma. Each output is four sums,
-     * by column mod 4, each in column order by fma, then (a0 + a1) + (a2 + a3): the same whatever n.
-     * x and y need only the alignment of float; y may not overlap anything. */
+     * by column mod 4, each in column order by fma, then (a0 + a1) + (a2 + a3): the same whatever
+     * n. x and y need only the alignment of float; y may not overlap anything. */
     void (*linear_f32)(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                        const float *x, int64_t ldx, int32_t n, float *y, int64_t ldy);
 
@@ -49,8 +52,8 @@ typedef struct sluice_kernels {
                         const sluice_q8 *q);
 
     /* As linear_f32 for affine weights, with rows [row_begin, row_begin + n) of q as activations:
-     * y[t*ldy + row], t counted from row_begin. Integer sums per block are exact; then, block by block
-     * in order, y = fma(s * scale, sum, y); y = fma(b, sums, y). */
+     * y[t*ldy + row], t counted from row_begin. Integer sums per block are exact; then, block by
+     * block in order, y = fma(s * scale, sum, y); y = fma(b, sums, y). */
     void (*linear_q8)(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                       const sluice_q8 *q, int32_t row_begin, int32_t n, float *y, int64_t ldy);
 } sluice_kernels;

@@ -7,7 +7,7 @@
  *   dot_add(a, b)            sum of sums
  *   part                     LINE_LANES x f32: part_zero, part_set1, part_mul, part_fma, part_store,
  *                            part_of(v16f, lane), part_from(sums)
- *   TILE_TOKENS              the most rows of activations in a register tile: 12, 6 or 4
+ *   TILE_TOKENS              the most rows of activations in a register tile: 8, 6, 4 or 1
  *   TILE_CHAINS              independent sums for a single row, to hide the latency of dot
  *   LINEAR_Q8_INIT           the name of the function that enters this kernel into a table
  *
@@ -24,18 +24,18 @@
 typedef struct tile_rows {
     const int8_t *x;            /* of the first row of the tile */
     const float *scales, *sums; /* the same */
-    int32_t cols, block, blocks;
+    int32_t stride, block, blocks;
 } tile_rows;
 
 /* sums over one block of columns (units of 32) for each row of the tile */
-V16_INLINE void dot_block(int bits, int tokens, const uint8_t *unit, const int8_t *x, int32_t cols,
-                          int32_t block, sums s[TILE_TOKENS])
+V16_INLINE void dot_block(int bits, int tokens, const uint8_t *unit, const int8_t *x,
+                          int32_t stride, int32_t block, sums s[TILE_TOKENS])
 {
     const int chains = tokens == 1 ? TILE_CHAINS : 1;
     sums chain[TILE_TOKENS][TILE_CHAINS];
     LINEAR_UNROLL for (int t = 0; t < tokens; t++)
     {
-        chain[t][0] = dot_begin(bits, x + (int64_t)t * cols, block);
+        chain[t][0] = dot_begin(bits, x + (int64_t)t * stride, block);
         for (int i = 1; i < chains; i++)
             chain[t][i] = dot_begin(bits, x, 0);
     }
@@ -48,7 +48,7 @@ V16_INLINE void dot_block(int bits, int tokens, const uint8_t *unit, const int8_
             LINEAR_UNROLL for (int t = 0; t < tokens; t++)
             {
                 sums *to = &chain[t][half % chains];
-                *to = dot(bits, *to, w, x + (int64_t)t * cols + col + 16 * half);
+                *to = dot(bits, *to, w, x + (int64_t)t * stride + col + 16 * half);
             }
         }
     }
@@ -70,7 +70,7 @@ V16_INLINE void tile(const sluice_weight *w, int bits, int tokens, const uint8_t
         part bias = part_of(linear_scales(tail + scale_bytes, w->format.scale), lane);
         for (; panel < tail; panel += block_bytes, x += r->block, i++) {
             sums s[TILE_TOKENS];
-            dot_block(bits, tokens, panel + 4 * lane, x, r->cols, r->block, s);
+            dot_block(bits, tokens, panel + 4 * lane, x, r->stride, r->block, s);
             LINEAR_UNROLL for (int t = 0; t < tokens; t++)
             {
                 int64_t at = (int64_t)t * r->blocks + i;
@@ -100,14 +100,18 @@ V16_INLINE void tile_out(const sluice_weight *w, int bits, int tokens, const uin
 /* How many of the rows that are left the next tile takes: sizes that exist, and no small rest. */
 static int tile_tokens(int32_t left)
 {
-#if TILE_TOKENS == 12
-    static const uint8_t take[] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 5, 6, 12, 8, 8, 8, 8};
-    return left < 17 ? take[left] : 12;
+#if TILE_TOKENS == 8
+    static const uint8_t take[] = {0, 1, 2, 3, 4, 5, 6, 4, 8, 5, 5, 6, 6, 8};
+    return left < 14 ? take[left] : 8;
 #elif TILE_TOKENS == 6
     static const uint8_t take[] = {0, 1, 2, 3, 4, 5, 6, 4, 4, 5, 5};
     return left < 11 ? take[left] : 6;
+#elif TILE_TOKENS == 4
+    static const uint8_t take[] = {0, 1, 2, 3, 4, 3};
+    return left < 6 ? take[left] : 4;
 #else
-    return left < TILE_TOKENS ? left : left == TILE_TOKENS + 1 ? TILE_TOKENS - 1 : TILE_TOKENS;
+    (void)left;
+    return 1;
 #endif
 }
 
@@ -127,16 +131,17 @@ V16_INLINE void tile_any(const sluice_weight *w, int bits, int tokens, const uin
 {
     switch (tokens) {
         TILE_CASE(1);
+#if TILE_TOKENS >= 4
         TILE_CASE(2);
         TILE_CASE(3);
         TILE_CASE(4);
+#endif
 #if TILE_TOKENS >= 6
         TILE_CASE(5);
         TILE_CASE(6);
 #endif
-#if TILE_TOKENS >= 12
+#if TILE_TOKENS >= 8
         TILE_CASE(8);
-        TILE_CASE(12);
 #endif
     }
 }
@@ -163,10 +168,10 @@ static void linear_q8(const sluice_weight *w, int32_t panel_begin, int32_t panel
             int lanes = left < SLUICE_PANEL_ROWS ? left : SLUICE_PANEL_ROWS;
             for (int32_t t = begin, tokens; t < end; t += tokens) {
                 int64_t row = row_begin + t;
-                tile_rows r = {.x = q->codes + row * q->cols,
+                tile_rows r = {.x = q->codes + row * q->stride,
                                .scales = q->scales + row * blocks,
                                .sums = q->sums + row * blocks,
-                               .cols = q->cols,
+                               .stride = q->stride,
                                .block = q->block,
                                .blocks = blocks};
                 float *out = y + t * ldy + first;

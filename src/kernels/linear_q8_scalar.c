@@ -35,7 +35,7 @@ V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
     return s;
 }
 
-#define TILE_TOKENS 4
+#define TILE_TOKENS 1
 #define TILE_CHAINS 1
 #define LINEAR_Q8_INIT sluice_linear_q8_init_scalar
 #include "kernels/linear_q8_body.h"

@@ -6,9 +6,14 @@ static size_t lines(size_t bytes)
     return (bytes + SLUICE_LINE_BYTES - 1) / SLUICE_LINE_BYTES * SLUICE_LINE_BYTES;
 }
 
+static size_t row_bytes(int32_t cols)
+{
+    return lines((size_t)cols) | SLUICE_LINE_BYTES;
+}
+
 static size_t code_bytes(int32_t n, int32_t cols)
 {
-    return lines((size_t)n * (size_t)cols);
+    return (size_t)n * row_bytes(cols);
 }
 
 static size_t scale_bytes(int32_t n, int32_t cols, int32_t block)
@@ -30,7 +35,8 @@ size_t sluice_q8_bytes(int32_t n, int32_t cols, int32_t block)
 sluice_q8 sluice_q8_view(void *memory, int32_t n, int32_t cols, int32_t block)
 {
     unsigned char *at = memory;
-    sluice_q8 q = {.codes = memory, .cols = cols, .block = block};
+    sluice_q8 q = {
+        .codes = memory, .cols = cols, .block = block, .stride = (int32_t)row_bytes(cols)};
     at += code_bytes(n, cols);
     q.scales = (float *)(void *)at;
     q.sums = (float *)(void *)(at + scale_bytes(n, cols, block));

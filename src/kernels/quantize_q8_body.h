@@ -30,7 +30,7 @@ static void quantize_q8(const float *x, int64_t ldx, int32_t begin, int32_t end,
     for (int64_t t = begin; t < end; t++)
         for (int32_t i = 0; i < blocks; i++)
             quantize_block(x + t * ldx + i * q->block, q->block,
-                           q->codes + t * q->cols + i * q->block, q->scales + t * blocks + i,
+                           q->codes + t * q->stride + i * q->block, q->scales + t * blocks + i,
                            q->sums + t * blocks + i);
 }
 

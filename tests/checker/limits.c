@@ -105,9 +105,9 @@ double check_limit_read(int threads)
 /* A chain of additions takes one cycle each. */
 double check_limit_clock(void)
 {
-    const long steps = 100 * 1000 * 1000;
+    const long steps = 4 * 1000 * 1000;
     double best = 1e9;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 50; round++) {
         uint64_t x = 1;
         double start = check_seconds();
         for (long i = 0; i < steps; i += 4) {
@@ -149,9 +149,9 @@ STREAM(dot_512, "vpdpbusd", "zmm")
 
 static double per_cycle(void (*stream)(long rounds), int products)
 {
-    const long rounds = 4 * 1000 * 1000;
+    const long rounds = 200 * 1000;
     double clock = check_limit_clock(), best = 1e9;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 50; round++) {
         double start = check_seconds();
         stream(rounds);
         double seconds = check_seconds() - start;

@@ -49,7 +49,7 @@ typedef struct truth {
 static float activation(const linear_case *l, int32_t t, int32_t col)
 {
     if (!l->q.codes) return l->x[t * l->ldx + col];
-    return (float)l->q.codes[(int64_t)t * l->q.cols + col] *
+    return (float)l->q.codes[(int64_t)t * l->q.stride + col] *
            l->q.scales[(int64_t)t * (l->q.cols / l->q.block) + col / l->q.block];
 }
 

@@ -27,7 +27,7 @@ static void check_definition(check *c, const float *x, int64_t ldx, int32_t n, c
         double sum = 0;
         for (int32_t i = 0; i < q->cols; i++) {
             double scale = q->scales[t * blocks + i / q->block];
-            double code = q->codes[(int64_t)t * q->cols + i], want = x[t * ldx + i];
+            double code = q->codes[(int64_t)t * q->stride + i], want = x[t * ldx + i];
             if (fabs(code * scale - want) > scale * 0.50002 + 1.01e-30)
                 check_fail(c, "column %d of row %d: %g became %g * %g", i, t, want, code, scale);
             sum += code * scale;
@@ -117,7 +117,7 @@ static void (*right)(const float *, int64_t, int32_t, int32_t, const sluice_q8 *
 static void one_code(const float *x, int64_t ldx, int32_t begin, int32_t end, const sluice_q8 *q)
 {
     right(x, ldx, begin, end, q);
-    if (end > begin && q->cols > 64) q->codes[(int64_t)begin * q->cols + 64] ^= 1;
+    if (end > begin && q->cols > 64) q->codes[(int64_t)begin * q->stride + 64] ^= 1;
 }
 
 static void sum_off(const float *x, int64_t ldx, int32_t begin, int32_t end, const sluice_q8 *q)

@@ -27,7 +27,7 @@ V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
     return s;
 }
 
-#define TILE_TOKENS 12
+#define TILE_TOKENS 8
 #define TILE_CHAINS 2
 #define LINEAR_Q8_INIT sluice_linear_q8_init_avx512vnni
 #include "kernels/linear_q8_body.h"
