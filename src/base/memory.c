@@ -1,8 +1,8 @@
 /* The memory budget: a small table of tags behind a mutex, and the allocations charged to it.
  *
  * Allocations are few and large (nothing is taken on the hot path), so a lock is cheap enough. A
- * charge is made before the memory is taken and given back if taking fails, so two threads can never
- * both pass the limit. It does not track single allocations: whoever frees says how much. */
+ * charge is made before the memory is taken and given back if taking fails, so two threads can
+ * never both pass the limit. It does not track single allocations: whoever frees says how much. */
 #include "base/memory.h"
 
 #include <pthread.h>
@@ -113,11 +113,12 @@ int sluice_budget_uses(const sluice_budget *budget, sluice_budget_use *uses, int
 /* What is really taken for a request: whole cache lines, or whole pages for a mapping. */
 static size_t rounded(size_t bytes)
 {
-    size_t unit = bytes >= HUGE_PAGE ? PAGE : SMALL;
+    size_t unit = bytes >= PAGE ? PAGE : SMALL;
     return (bytes + unit - 1) / unit * unit;
 }
 
-/* A mapping that starts on a huge page: one huge page too much is mapped and the ends are cut off. */
+/* A mapping that starts on a huge page: one huge page too much is mapped and the ends are cut off.
+ */
 static void *map_huge(size_t bytes)
 {
     size_t wide = bytes + HUGE_PAGE;
@@ -151,7 +152,7 @@ sluice_status sluice_memory_new(sluice_budget *budget, size_t bytes, const char 
     if (taken >= HUGE_PAGE) {
         memory = map_huge(taken);
     } else {
-        memory = aligned_alloc(SMALL, taken);
+        memory = aligned_alloc(taken >= PAGE ? PAGE : SMALL, taken);
         if (memory) memset(memory, 0, taken);
     }
     if (!memory) {

@@ -1,8 +1,8 @@
 /* The memory budget and the allocations that are charged to it.
  *
- * Every large byte (weights, expert slots, KV, scratch) is taken here with a tag, so that the engine
- * can refuse before it starts, report who holds what, and stay under --memory. Small bookkeeping
- * (a few KiB of structs) uses malloc. Thread-safe. */
+ * Every large byte (weights, expert slots, KV, scratch) is taken here with a tag, so that the
+ * engine can refuse before it starts, report who holds what, and stay under --memory. Small
+ * bookkeeping (a few KiB of structs) uses malloc. Thread-safe. */
 #ifndef SLUICE_BASE_MEMORY_H
 #define SLUICE_BASE_MEMORY_H
 
@@ -28,10 +28,11 @@ uint64_t sluice_budget_peak(const sluice_budget *budget);
 /* Fills at most max entries, returns how many tags exist. */
 int sluice_budget_uses(const sluice_budget *budget, sluice_budget_use *uses, int max);
 
-/* Zeroed memory. Alignment is 64 bytes; from 2 MiB up it is a mapping of its own, 2 MiB aligned and
- * advised to use huge pages (direct reads into huge pages are 2-3x as fast as into 4 KiB pages). tag
- * must be a static string. budget may be NULL. Untouched pages of a mapping cost no memory but are
- * charged. SLUICE_NO_MEMORY names the tag, the bytes wanted and the bytes left. */
+/* Zeroed memory. Alignment is 64 bytes, and 4096 from 4096 bytes up (what direct reads need); from
+ * 2 MiB up it is a mapping of its own, 2 MiB aligned and advised to use huge pages (direct reads
+ * into huge pages are 2-3x as fast as into 4 KiB pages). tag must be a static string. budget may be
+ * NULL. Untouched pages of a mapping cost no memory but are charged. SLUICE_NO_MEMORY names the
+ * tag, the bytes wanted and the bytes left. */
 sluice_status sluice_memory_new(sluice_budget *budget, size_t bytes, const char *tag, void **out,
                                 sluice_error *err);
 void sluice_memory_free(sluice_budget *budget, void *memory, size_t bytes, const char *tag);
