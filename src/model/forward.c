@@ -198,7 +198,7 @@ sluice_status sluice_forward_run(sluice_forward *forward, const sluice_forward_p
                                  int32_t n_parts, const sluice_forward_callbacks *callbacks,
                                  sluice_error *err)
 {
-    int32_t rows, wanted;
+    int32_t rows = 0, wanted = 0;
     SLUICE_TRY(lay_out(forward, parts, n_parts, &rows, &wanted, err));
     sluice_status status = run_layers(forward, parts, n_parts, rows, callbacks, err);
     if (status != SLUICE_OK) {
