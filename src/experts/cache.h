@@ -76,8 +76,9 @@ struct sluice_experts {
 /* Gives key's record a slot and queues its read; false if there is no slot for this priority. */
 bool sluice_cache_queue(sluice_experts *experts, int32_t layer, int32_t id,
                         sluice_experts_priority priority);
-/* A queued or running loose read is now waited for by the ticket. */
-void sluice_cache_promote(sluice_experts *experts, int32_t slot);
+/* A slot that is not free joins the ticket: a resident record is there to be handed out, a queued
+ * or running guess becomes a demand. */
+void sluice_cache_attach(sluice_experts *experts, int32_t slot);
 /* Gives the ticket's pending ids slots as far as there are any, and submits what fits. */
 void sluice_cache_pump(sluice_experts *experts);
 /* Takes completions, waiting for at least min; the ticket's go to its arrived list. */

@@ -14,7 +14,7 @@ static int32_t key_of(const sluice_experts *experts, int32_t layer, int32_t id)
 }
 
 /* A lookahead read has turned out to be wanted, for the first time. */
-static void count_lookahead(sluice_experts *experts, sluice_slot *slot)
+static void count_lookahead(sluice_experts *experts, const sluice_slot *slot)
 {
     if (slot->origin == SLUICE_EXPERTS_LOOKAHEAD && slot->state != SLOT_QUEUED)
         experts->stats.lookahead_used++;
@@ -31,21 +31,16 @@ static void demand_one(sluice_experts *experts, int32_t layer, int32_t id)
         ticket->pending[ticket->pending_end++] = id;
         return;
     }
-    sluice_slot *slot = &experts->slots[index];
+    const sluice_slot *slot = &experts->slots[index];
     assert(!slot->in_ticket && "ids of a request are distinct");
     count_lookahead(experts, slot);
     if (slot->state == SLOT_READY) {
         experts->stats.hits++;
-        slot->in_ticket = true;
-        slot->pins++;
-        experts->policy->use(experts->policy, index);
-        sluice_index_list_push_back(&ticket->arrived, experts->links, index);
     } else {
         experts->stats.misses++;
         experts->stats.promoted++;
-        sluice_cache_promote(experts, index);
     }
-    slot->origin = SLUICE_EXPERTS_DEMAND;
+    sluice_cache_attach(experts, index);
 }
 
 void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_t *ids, int32_t n,
@@ -57,6 +52,7 @@ void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_
         assert(n <= experts->layers[layer].count);
         experts->ticket.open = true;
         experts->ticket.layer = layer;
+        experts->ticket.pending_first = experts->ticket.pending_end = 0;
         for (int32_t i = 0; i < n; i++)
             demand_one(experts, layer, ids[i]);
     } else {

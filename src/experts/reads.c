@@ -77,18 +77,25 @@ bool sluice_cache_queue(sluice_experts *experts, int32_t layer, int32_t id,
     return true;
 }
 
-void sluice_cache_promote(sluice_experts *experts, int32_t index)
+void sluice_cache_attach(sluice_experts *experts, int32_t index)
 {
     sluice_slot *slot = &experts->slots[index];
-    slot->in_ticket = true;
-    slot->pins++;
-    experts->loose--;
-    if (slot->state == SLOT_QUEUED) {
+    sluice_index_list *wanted = &experts->queues[SLUICE_EXPERTS_DEMAND];
+    assert(slot->state != SLOT_FREE && !slot->in_ticket);
+    if (slot->state == SLOT_READY) {
+        experts->policy->use(experts->policy, index);
+        sluice_index_list_push_back(&experts->ticket.arrived, experts->links, index);
+    } else if (slot->state == SLOT_QUEUED) {
         sluice_index_list_remove(&experts->queues[slot->origin], experts->links, index);
-        sluice_index_list_push_back(&experts->queues[SLUICE_EXPERTS_DEMAND], experts->links, index);
+        sluice_index_list_push_back(wanted, experts->links, index);
+        experts->loose--;
     } else {
+        experts->loose--;
         experts->loose_in_flight--;
     }
+    slot->in_ticket = true;
+    slot->pins++;
+    slot->origin = SLUICE_EXPERTS_DEMAND;
 }
 
 /* Starts reads from one queue, at most room of them; returns how many. */
@@ -133,12 +140,20 @@ static void submit(sluice_experts *experts)
     }
 }
 
+/* Finds a slot for an id of the ticket; a guess may have brought or queued it meanwhile. */
+static bool start_pending(sluice_experts *experts, int32_t layer, int32_t id)
+{
+    int32_t index = experts->slot_of[experts->layers[layer].first_key + id];
+    if (index < 0) return sluice_cache_queue(experts, layer, id, SLUICE_EXPERTS_DEMAND);
+    sluice_cache_attach(experts, index);
+    return true;
+}
+
 void sluice_cache_pump(sluice_experts *experts)
 {
     sluice_ticket *ticket = &experts->ticket;
     while (ticket->pending_first < ticket->pending_end &&
-           sluice_cache_queue(experts, ticket->layer, ticket->pending[ticket->pending_first],
-                              SLUICE_EXPERTS_DEMAND))
+           start_pending(experts, ticket->layer, ticket->pending[ticket->pending_first]))
         ticket->pending_first++;
     submit(experts);
 }

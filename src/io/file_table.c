@@ -31,10 +31,7 @@ static sluice_status open_file(const char *path, bool *direct, int *fd, uint64_t
         sluice_file_close(*fd);
     }
     *direct = false;
-    SLUICE_TRY(sluice_file_open(path, fd, bytes, err));
-    /* Records are read whole and kept in our own cache: the kernel's readahead only wastes disk. */
-    posix_fadvise(*fd, 0, 0, POSIX_FADV_RANDOM);
-    return SLUICE_OK;
+    return sluice_file_open(path, fd, bytes, err);
 }
 
 static bool grow(sluice_file_table *table)

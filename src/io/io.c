@@ -18,9 +18,10 @@ sluice_status sluice_io_open(const char *name, int depth, const char *probe_path
 
     sluice_file_table table = {0};
     int32_t file;
-    SLUICE_TRY(sluice_file_table_add(&table, probe_path, true, &file, err));
+    sluice_status status = sluice_file_table_add(&table, probe_path, true, &file, err);
     bool direct = table.n_direct > 0;
     sluice_file_table_close(&table);
+    if (status != SLUICE_OK) return status;
     if (!direct) return sluice_io_pread_new(depth, false, out, err);
     if (sluice_io_uring_new(depth, out, NULL) == SLUICE_OK) return SLUICE_OK;
     return sluice_io_pread_new(depth, true, out, err);
