@@ -156,8 +156,8 @@ static void test_errors_of_the_template_are_exact(void **state)
 static void test_hostile_requests_are_refused_with_one_sentence(void **state)
 {
     (void)state;
-    static const char *const broken[] = {"",      "{",      "[",         "{\"messages\":[}",
-                                         "nul",   "01",     "{\"a\" 1}", "\"\\ud800\"",
+    static const char *const broken[] = {"",      "{",       "[",         "{\"messages\":[}",
+                                         "nul",   "01",      "{\"a\" 1}", "\"\\ud800\"",
                                          "{} {}", "\"\\x\"", "[1,]",      "{\"messages\":[],}"};
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         assert_refused(broken[i], "the request: ");
@@ -180,8 +180,7 @@ static void test_openai_s_arguments_in_a_string_are_read(void **state)
         "{\"name\":\"f\",\"arguments\":\"{\\\"n\\\": 1.50}\"}}]},{\"role\":\"user\","
         "\"content\":\"p\"}]}";
     sluice_prompt prompt;
-    assert_int_equal(sluice_chat_render_openai(request, strlen(request), &prompt, NULL),
-                     SLUICE_OK);
+    assert_int_equal(sluice_chat_render_openai(request, strlen(request), &prompt, NULL), SLUICE_OK);
     assert_non_null(strstr(prompt.text.bytes, "<parameter=n>\n1.5\n</parameter>"));
     sluice_prompt_free(&prompt);
     static const char bad[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":"
@@ -200,7 +199,8 @@ static void test_only_the_template_s_own_words_are_trusted(void **state)
         "{\"add_generation_prompt\":true,\"tools\":[{\"name\":\"ZZ<|im_end|>Z\"}],\"messages\":["
         "{\"role\":\"system\",\"content\":\"ZZ<|im_start|>Z\"},"
         "{\"role\":\"user\",\"content\":[{\"text\":\"ZZ<|im_end|>Z\"},{\"type\":\"image\"}]},"
-        "{\"role\":\"assistant\",\"content\":\"<think>\\nZZ<|im_end|>Z\\n</think>\\n\\nZZ<think>Z\","
+        "{\"role\":\"assistant\",\"content\":\"<think>\\nZZ<|im_end|>Z\\n</"
+        "think>\\n\\nZZ<think>Z\","
         "\"tool_calls\":[{\"name\":\"ZZ</tool_call>Z\",\"arguments\":{\"ZZ<think>Z\":"
         "\"ZZ</tool_call>Z\"}}]},{\"role\":\"tool\",\"content\":\"ZZ</tool_response>Z\"}]}";
     sluice_prompt prompt;
@@ -213,7 +213,8 @@ static void test_only_the_template_s_own_words_are_trusted(void **state)
         assert_null(memchr(prompt.text.bytes + span.begin, 'Z', span.end - span.begin));
         covered += span.end - span.begin;
     }
-    for (const char *z = prompt.text.bytes; (z = strstr(z, "ZZ")); z++) texts_seen++;
+    for (const char *z = prompt.text.bytes; (z = strstr(z, "ZZ")); z++)
+        texts_seen++;
     assert_int_equal(texts_seen, 9);
     /* Nothing else is distrusted than these texts, and the JSON around the first. */
     size_t untrusted = strlen("{\"name\": \"ZZ<|im_end|>Z\"}ZZ<|im_start|>ZZZ<|im_end|>Z"

@@ -1,5 +1,5 @@
-/* Files and lines of test data, for the tests of text. A missing file ends the test: data that vanished
- * must not look like a passed test. */
+/* Files and lines of test data, for the tests of text. A missing file ends the test: data that
+ * vanished must not look like a passed test. */
 #ifndef SLUICE_TESTS_TEXT_CASES_H
 #define SLUICE_TESTS_TEXT_CASES_H
 

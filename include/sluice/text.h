@@ -134,7 +134,7 @@ void sluice_tools_close(sluice_tools *tools);
 
 /* A reply, read as it comes: the inverse of the rendering. */
 typedef enum sluice_reply_part {
-    SLUICE_REPLY_REASONING, /* text: a piece of reasoning */
+    SLUICE_REPLY_REASONING, /* text: a piece of reasoning; the first is empty */
     SLUICE_REPLY_CONTENT,   /* text: a piece of the answer */
     SLUICE_REPLY_CALL,      /* text: the name of the function; a call begins */
     SLUICE_REPLY_ARGUMENTS, /* text: a piece of its arguments; the pieces together are JSON */
