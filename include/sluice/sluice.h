@@ -77,8 +77,12 @@ const sluice_tokenizer *sluice_engine_tokenizer(const sluice_engine *engine);
 typedef struct sluice_model_info {
     const char *name; /* last part of the path */
     int32_t layers, hidden, vocab, experts, top_k, context_max;
-    int32_t context;         /* what a session gets */
-    const int32_t *stop_ids; /* tokens that end an answer */
+    int32_t context;        /* what a session gets */
+    int32_t chunk, threads; /* rows of a batch; threads that compute */
+    uint64_t trunk_bytes;   /* that a batch goes through: all but embedding, head, routed experts */
+    uint64_t head_bytes, record_bytes, bank_bytes; /* of the head, one routed expert, all of them */
+    uint64_t cache_bytes;                          /* of them that memory can hold */
+    const int32_t *stop_ids;                       /* tokens that end an answer */
     int32_t n_stop_ids;
 } sluice_model_info;
 const sluice_model_info *sluice_engine_info(const sluice_engine *engine);
@@ -89,6 +93,11 @@ typedef struct sluice_stats {
     uint64_t first_token_us;               /* of the last generation, from its start */
     uint64_t expert_requests, expert_hits; /* distinct experts of each step and layer */
     uint64_t expert_bytes_read, expert_wait_us;
+    uint64_t lookahead_reads, lookahead_used; /* read before they were asked for; and then wanted */
+    /* Where the time of all steps went: trunk (mixers, routers, shared experts), routed experts
+     * without waiting for the disk (that is expert_wait_us), head. */
+    uint64_t trunk_us, expert_us, head_us;
+    uint64_t batches, head_batches; /* times that the trunk, and the head, were gone through */
     uint64_t memory_bytes, memory_peak_bytes; /* charged to the budget */
     uint64_t rss_peak_bytes;                  /* of the process, as the system counts it */
 } sluice_stats;

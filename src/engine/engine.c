@@ -110,6 +110,26 @@ static sluice_status open_forward(sluice_engine *engine, sluice_error *err)
     return sluice_forward_new(&options, &engine->forward, err);
 }
 
+/* What a batch goes through; the bench reckons its floor from it. */
+static void fill_sizes(sluice_engine *engine)
+{
+    const sluice_model *model = engine->model;
+    sluice_model_info *info = &engine->info;
+    int32_t count;
+    const sluice_trunk_tensor *tensors = sluice_container_trunk(engine->container, &count);
+    for (int32_t i = 0; i < count; i++)
+        if (strncmp(tensors[i].name, "layers.", 7) == 0) info->trunk_bytes += tensors[i].bytes;
+    info->head_bytes = sluice_weight_bytes(model->head.format, model->head.rows, model->head.cols);
+    for (int32_t i = 0; i < model->config->layers; i++) {
+        const sluice_expert_file *file = sluice_container_experts(engine->container, i);
+        if (file->layout.bytes > info->record_bytes) info->record_bytes = file->layout.bytes;
+    }
+    info->bank_bytes = engine->sizes.bank_bytes;
+    info->cache_bytes = (uint64_t)sluice_experts_slots(engine->experts) * info->record_bytes;
+    info->chunk = engine->sizes.chunk;
+    info->threads = sluice_pool_threads(engine->pool);
+}
+
 static void fill_info(sluice_engine *engine, const char *dir)
 {
     const sluice_config *config = engine->model->config;
@@ -130,6 +150,7 @@ static void fill_info(sluice_engine *engine, const char *dir)
     engine->info.context_max = config->context_max;
     engine->info.context = engine->sizes.context;
     engine->info.stop_ids = engine->stop_ids;
+    fill_sizes(engine);
 }
 
 static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_error *err)
@@ -205,6 +226,19 @@ void sluice_engine_probe(sluice_engine *engine, const sluice_probe *probe)
     engine->probe = probe ? *probe : (sluice_probe){0};
 }
 
+static void fill_times(const sluice_engine *engine, sluice_stats *stats)
+{
+    const sluice_forward_times *base = &engine->times_base;
+    sluice_forward_times times;
+    sluice_forward_times_get(engine->forward, &times);
+    uint64_t routed_us = (times.routed_ns - base->routed_ns) / 1000;
+    stats->batches = times.batches - base->batches;
+    stats->head_batches = times.head_batches - base->head_batches;
+    stats->trunk_us = (times.trunk_ns - base->trunk_ns) / 1000;
+    stats->head_us = (times.head_ns - base->head_ns) / 1000;
+    stats->expert_us = routed_us > stats->expert_wait_us ? routed_us - stats->expert_wait_us : 0;
+}
+
 void sluice_engine_stats(const sluice_engine *engine, sluice_stats *stats)
 {
     const sluice_experts_stats *base = &engine->experts_base;
@@ -216,6 +250,9 @@ void sluice_engine_stats(const sluice_engine *engine, sluice_stats *stats)
     stats->expert_hits = experts.hits - base->hits;
     stats->expert_bytes_read = experts.bytes_read - base->bytes_read;
     stats->expert_wait_us = experts.wait_us - base->wait_us;
+    stats->lookahead_reads = experts.lookahead_reads - base->lookahead_reads;
+    stats->lookahead_used = experts.lookahead_used - base->lookahead_used;
+    fill_times(engine, stats);
     stats->memory_bytes = sluice_budget_used(engine->budget);
     stats->memory_peak_bytes = sluice_budget_peak(engine->budget);
     if (getrusage(RUSAGE_SELF, &usage) == 0)
@@ -226,4 +263,5 @@ void sluice_engine_stats_reset(sluice_engine *engine)
 {
     engine->stats = (sluice_stats){0};
     sluice_experts_stats_get(engine->experts, &engine->experts_base);
+    sluice_forward_times_get(engine->forward, &engine->times_base);
 }

@@ -31,6 +31,7 @@ struct sluice_engine {
     sluice_forward_part *parts;          /* [chunk], of the batch being put together */
     int32_t *part_inputs, *part_offsets; /* [chunk]: which input, and where in it, a part is from */
     sluice_stats stats;                  /* the fields that the engine counts itself */
+    sluice_forward_times times_base;     /* what the forward pass had counted at the last reset */
     sluice_experts_stats experts_base;   /* what the cache had counted at the last reset */
 };
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 struct sluice_forward {
     const sluice_model *model;
     sluice_backend *backend;
@@ -20,7 +22,8 @@ struct sluice_forward {
     int32_t *head_rows;                /* [rows_max]: rows whose logits are wanted */
     int32_t *head_parts, *head_tokens; /* [rows_max]: whose they are */
     float *logits;                     /* [logits_rows, vocab] */
-    float *hidden; /* [rows_max, hidden], for probes only; taken when first needed */
+    float *hidden;              /* [rows_max, hidden], for probes only; taken when first needed */
+    sluice_forward_times times; /* routed_ns is the mixtures' own */
 };
 
 static size_t host_bytes(const sluice_config *config, int32_t rows_max, int32_t logits_rows)
@@ -184,8 +187,11 @@ static sluice_status run_head(sluice_forward *forward, int32_t wanted,
     for (int32_t done = 0; done < wanted; done += forward->logits_rows) {
         int32_t left = wanted - done;
         int32_t n = left < forward->logits_rows ? left : forward->logits_rows;
+        uint64_t start = sluice_clock_ns();
         forward->backend->head(forward->backend, model->norm, &model->head,
                                forward->head_rows + done, n, forward->h, forward->logits, NULL);
+        forward->times.head_ns += sluice_clock_ns() - start;
+        forward->times.head_batches++;
         for (int32_t i = 0; i < n; i++)
             SLUICE_TRY(callbacks->logits(
                 callbacks->context, forward->head_parts[done + i], forward->head_tokens[done + i],
@@ -200,7 +206,11 @@ sluice_status sluice_forward_run(sluice_forward *forward, const sluice_forward_p
 {
     int32_t rows = 0, wanted = 0;
     SLUICE_TRY(lay_out(forward, parts, n_parts, &rows, &wanted, err));
+    uint64_t start = sluice_clock_ns(), routed_ns = sluice_moe_routed_ns(forward->moe);
     sluice_status status = run_layers(forward, parts, n_parts, rows, callbacks, err);
+    routed_ns = sluice_moe_routed_ns(forward->moe) - routed_ns;
+    forward->times.trunk_ns += sluice_clock_ns() - start - routed_ns;
+    forward->times.batches++;
     if (status != SLUICE_OK) {
         for (int32_t p = 0; p < n_parts; p++)
             parts[p].state->stale = true;
@@ -209,4 +219,10 @@ sluice_status sluice_forward_run(sluice_forward *forward, const sluice_forward_p
     for (int32_t p = 0; p < n_parts; p++)
         sluice_state_append(parts[p].state, parts[p].tokens, parts[p].count);
     return run_head(forward, wanted, callbacks);
+}
+
+void sluice_forward_times_get(const sluice_forward *forward, sluice_forward_times *times)
+{
+    *times = forward->times;
+    times->routed_ns = sluice_moe_routed_ns(forward->moe);
 }

@@ -57,6 +57,15 @@ uint64_t sluice_forward_scratch_bytes(const sluice_config *config, sluice_weight
                                       bool embedding_on_disk, int32_t rows_max,
                                       int32_t logits_rows);
 
+/* Where the time went, summed since new. */
+typedef struct sluice_forward_times {
+    uint64_t batches, head_batches; /* that ran; that had logits, by groups of logits_rows */
+    uint64_t trunk_ns;              /* embedding, mixers, routers, shared experts, sums */
+    uint64_t routed_ns;             /* routed experts, waiting included */
+    uint64_t head_ns;               /* without what the logits callback does */
+} sluice_forward_times;
+void sluice_forward_times_get(const sluice_forward *forward, sluice_forward_times *times);
+
 /* Each state at most once, count >= 1, rows_max rows at most together. A token outside the
  * vocabulary or a sequence longer than its capacity is refused before anything runs. */
 sluice_status sluice_forward_run(sluice_forward *forward, const sluice_forward_part *parts,

@@ -4,12 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 struct sluice_moe {
     const sluice_model *model;
     sluice_backend *backend;
     sluice_experts *experts;
     const sluice_policy *policy;
     int32_t rows_max;
+    uint64_t routed_ns;
 
     sluice_buffer *x;      /* [rows_max, hidden], normed */
     sluice_buffer *shared; /* [rows_max, hidden] */
@@ -152,7 +155,9 @@ sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_b
     if (distinct)
         sluice_experts_request(moe->experts, layer, moe->wanted, distinct, SLUICE_EXPERTS_DEMAND);
     be->shared_expert(be, &weights->shared, n, moe->x, moe->shared);
+    uint64_t start = sluice_clock_ns();
     if (distinct) SLUICE_TRY(run_experts(moe, layer, err));
+    moe->routed_ns += sluice_clock_ns() - start;
     be->combine(be, n, k, moe->weights, moe->y, moe->shared, h);
     return SLUICE_OK;
 }
@@ -160,4 +165,9 @@ sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_b
 sluice_moe_routes sluice_moe_last(const sluice_moe *moe)
 {
     return (sluice_moe_routes){moe->policy->top_k, moe->ids, moe->weights};
+}
+
+uint64_t sluice_moe_routed_ns(const sluice_moe *moe)
+{
+    return moe->routed_ns;
 }

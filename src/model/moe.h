@@ -40,4 +40,7 @@ sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_b
 
 sluice_moe_routes sluice_moe_last(const sluice_moe *moe);
 
+/* Time since new that routed experts took, waiting for the disk included, the shared expert not. */
+uint64_t sluice_moe_routed_ns(const sluice_moe *moe);
+
 #endif
