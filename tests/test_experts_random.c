@@ -269,6 +269,7 @@ static void close_all(scenario *s)
     CHECK(s, resident <= s->n_slots);
     CHECK(s, (uint64_t)resident == stats.reads - stats.evictions);
     sluice_experts_close(s->experts); /* with reads still in flight, mostly */
+    CHECK(s, s->io->wait(s->io, &(sluice_io_done){0}, 1, 1) == 0); /* close has waited for them */
     CHECK(s, sluice_budget_used(s->budget) == 0);
     sluice_budget_free(s->budget);
     s->io->free(s->io);

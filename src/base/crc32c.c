@@ -1,8 +1,8 @@
 /* CRC32C by the processor's instruction (SSE4.2, ARMv8 CRC) where it has one, else by tables.
  *
- * The instruction has a latency of three cycles and a throughput of one, so three strands of a fixed
- * length run side by side and are joined by tables that advance a checksum over that many zero
- * bytes. Reading at 3.6 GB/s, one strand alone (about 8 GB/s) would cost a third of a core. */
+ * The instruction has a latency of three cycles and a throughput of one, so three strands of a
+ * fixed length run side by side and are joined by tables that advance a checksum over that many
+ * zero bytes. Reading at 3.6 GB/s, one strand alone (about 8 GB/s) would cost a third of a core. */
 #include "base/crc32c.h"
 
 #include <pthread.h>

@@ -1,8 +1,8 @@
 /* Worker threads that share out numbered tasks.
  *
- * The operation under way is one 64-bit word: its number (generation) above the next task. A task is
- * taken by compare-and-swap on that word, so a worker that wakes late can never take a task of an
- * operation whose function it has not read: the word is closed before the function, context and
+ * The operation under way is one 64-bit word: its number (generation) above the next task. A task
+ * is taken by compare-and-swap on that word, so a worker that wakes late can never take a task of
+ * an operation whose function it has not read: the word is closed before the function, context and
  * number of tasks change, so if the swap succeeds, what was read between load and swap belongs to
  * that generation. Hence run need not wait for sleeping workers, only for tasks that somebody took.
  *

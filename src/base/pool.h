@@ -2,8 +2,8 @@
  *
  * A parallel operation is a number of tasks that does not depend on the number of threads; workers
  * and the caller take tasks from a counter until none is left. What a task computes is fixed by its
- * index alone, so results never depend on the thread count. Workers spin for a few microseconds after
- * an operation and then sleep on a futex: nobody spins while the engine waits for the disk.
+ * index alone, so results never depend on the thread count. Workers spin for a few microseconds
+ * after an operation and then sleep on a futex: nobody spins while the engine waits for the disk.
  *
  * One thread at a time may call run. */
 #ifndef SLUICE_BASE_POOL_H

@@ -205,11 +205,7 @@ static void retry_or_drop(sluice_experts *experts, int32_t index, int error)
                                      index);
         return;
     }
-    if (slot->in_ticket) {
-        fail_ticket(experts, slot, error);
-        slot->in_ticket = false;
-        slot->pins--;
-    }
+    if (slot->in_ticket) fail_ticket(experts, slot, error);
     make_free(experts, index);
 }
 

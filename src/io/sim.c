@@ -95,6 +95,7 @@ static int sim_submit(sluice_io *io, const sluice_io_read *reads, int n)
 
 static int64_t copy_bytes(const sim_file *file, void *to, uint64_t offset, size_t bytes)
 {
+    if (offset % SLUICE_IO_ALIGN) return -EINVAL; /* as direct reads are */
     if (!file->data) {
         ssize_t got = pread(file->fd, to, bytes, (off_t)offset);
         return got < 0 ? -errno : got;

@@ -9,8 +9,8 @@
  * the root of the hierarchy: a limit anywhere on the way binds. */
 typedef void (*sluice_cgroup_visit)(void *context, const char *folder, bool v2);
 
-/* controller: "memory", "cpu". root: "" for this machine, or a folder that holds a copy of /proc and
- * /sys (tests). Without control groups nothing is visited. */
+/* controller: "memory", "cpu". root: "" for this machine, or a folder that holds a copy of /proc
+ * and /sys (tests). Without control groups nothing is visited. */
 void sluice_cgroup_each(const char *root, const char *controller, sluice_cgroup_visit visit,
                         void *context);
 

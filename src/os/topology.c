@@ -1,8 +1,8 @@
 /* Cores from the affinity mask and /sys/devices/system/cpu, CPU quota from control groups.
  *
  * Two hardware threads of a core share its vector units and gain nothing in our kernels, so one of
- * each is listed. On big.LITTLE and hybrid machines cpu_capacity or the maximum frequency orders the
- * cores. It does not know NUMA nodes yet. */
+ * each is listed. On big.LITTLE and hybrid machines cpu_capacity or the maximum frequency orders
+ * the cores. It does not know NUMA nodes yet. */
 #include "os/topology.h"
 
 #include <sched.h>
