@@ -589,6 +589,11 @@ static void test_patterns_mean_what_the_reference_means(void **state)
         {"c{,2}b", "ab", "[64,65]"},
         {"$", "ab", "[263]"},
         {"(?i:A)", "ab", "[64,65]"},
+        {"\\\\p{Ll}+", "ab", "[263]"},
+        {"\\\\p{L}{1,1}", "ab", "[64,65]"},
+        {"\\\\x{61}+", "ab", "[64,65]"},
+        {"\\\\u0061", "ab", "[64,65]"},
+        {"\\\\w", "ab", "[64,65]"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char split[160];
@@ -603,6 +608,29 @@ static void test_patterns_mean_what_the_reference_means(void **state)
         assert_encodes(tokenizer, cases[i].text, cases[i].ids);
         sluice_tokenizer_close(tokenizer);
     }
+}
+
+static void test_byte_level_cuts_by_itself_unless_told_otherwise(void **state)
+{
+    (void)state;
+    /* "ab" and a space before it: GPT-2's pattern keeps "'s", " ab" and "1" apart. */
+    json_t *file = with_merges("[\"a b\",\"\xC4\xA0 ab\",\"b '\"]");
+    add_vocab(file,
+              "\xC4\xA0"
+              "ab",
+              266);
+    add_vocab(file, "b'", 267);
+    set(file, "pre_tokenizer", "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}");
+    sluice_tokenizer *tokenizer = open_changed(file);
+    assert_encodes(tokenizer, "ab ab1b's", "[263,266,16,65,6,82]");
+    sluice_tokenizer_close(tokenizer);
+
+    file = with_merges("[\"a b\",\"b '\"]");
+    add_vocab(file, "b'", 267);
+    set(file, "pre_tokenizer", "{\"type\":\"ByteLevel\",\"use_regex\":false}");
+    tokenizer = open_changed(file);
+    assert_encodes(tokenizer, "ab1b's", "[263,16,267,82]");
+    sluice_tokenizer_close(tokenizer);
 }
 
 /* U+180E was white space once, and PCRE2's \s still takes it. The first byte of a character merges
@@ -655,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_files_that_contradict_themselves_are_corrupt),
         cmocka_unit_test(test_a_file_cut_anywhere_is_refused),
         cmocka_unit_test(test_patterns_mean_what_the_reference_means),
+        cmocka_unit_test(test_byte_level_cuts_by_itself_unless_told_otherwise),
         cmocka_unit_test(test_white_space_is_what_unicode_says_now),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

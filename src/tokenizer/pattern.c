@@ -50,6 +50,17 @@ static sluice_status rewrite_unicode(rewriter *r, sluice_error *err)
     return SLUICE_OK;
 }
 
+/* An escape that may have a name or number in braces, which are no interval. */
+static sluice_status copy_braced(rewriter *r, sluice_error *err)
+{
+    copy(r, 2);
+    if (peek(r, 0) != '{') return SLUICE_OK;
+    const char *close = memchr(r->pattern + r->at, '}', r->length - r->at);
+    if (!close) return refuse(r, "an escape without its closing brace", err);
+    copy(r, (size_t)(close - (r->pattern + r->at)) + 1);
+    return SLUICE_OK;
+}
+
 static sluice_status rewrite_escape(rewriter *r, sluice_error *err)
 {
     char letter = peek(r, 1);
@@ -68,12 +79,11 @@ static sluice_status rewrite_escape(rewriter *r, sluice_error *err)
     case 'u': return rewrite_unicode(r, err);
     case 'x':
         if (peek(r, 2) != '{') return refuse(r, "a byte escape (\\x without braces)", err);
-        copy(r, 2);
-        break;
+        return copy_braced(r, err);
+    case 'p':
+    case 'P': return copy_braced(r, err);
     case 'd':
     case 'D':
-    case 'p':
-    case 'P':
     case 'n':
     case 'r':
     case 't':
