@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "os/file.h"
 
 #define PAGE 4096u
@@ -134,8 +135,24 @@ static void widen(const sluice_trunk_want *wanted, bool add_one, size_t n, float
     }
 }
 
-static sluice_status read_vector(const files *in, bool add_one, const sluice_trunk_want *wanted,
-                                 float *to, sluice_error *err)
+/* The checksum of a tensor as read; matrices count with the zeros up to the next page. */
+static sluice_status check_bytes(const sluice_trunk *trunk, const files *in,
+                                 const sluice_trunk_tensor *tensor, const void *data,
+                                 sluice_error *err)
+{
+    int32_t count;
+    const sluice_trunk_tensor *first = sluice_container_trunk(trunk->container, &count);
+    uint32_t wanted = sluice_container_trunk_crc32c(trunk->container, (int32_t)(tensor - first));
+    size_t bytes = tensor->packed ? round_up(tensor->bytes, PAGE) : tensor->bytes;
+    uint32_t found = sluice_crc32c(0, data, bytes);
+    if (found == wanted) return SLUICE_OK;
+    return sluice_fail(err, SLUICE_CORRUPT,
+                       "%s: tensor %s at offset %llu: its checksum is %08x, its bytes give %08x",
+                       in->path, tensor->name, (unsigned long long)tensor->offset, wanted, found);
+}
+
+static sluice_status read_vector(const sluice_trunk *trunk, const files *in,
+                                 const sluice_trunk_want *wanted, float *to, sluice_error *err)
 {
     const sluice_trunk_tensor *tensor = wanted->tensor;
     size_t n = (size_t)tensor->rows * (size_t)tensor->cols;
@@ -145,24 +162,25 @@ static sluice_status read_vector(const files *in, bool add_one, const sluice_tru
                            tensor->name, n);
     SLUICE_TRY(sluice_file_read(in->buffered, in->path, tensor->offset,
                                 (char *)to + n * (4 - element), n * element, err));
-    widen(wanted, add_one, n, to);
+    SLUICE_TRY(check_bytes(trunk, in, tensor, (char *)to + n * (4 - element), err));
+    widen(wanted, sluice_container_norm_add_one(trunk->container), n, to);
     return SLUICE_OK;
 }
 
 static sluice_status read_wants(sluice_trunk *trunk, const files *in, char *matrices, char *vectors,
                                 sluice_error *err)
 {
-    bool add_one = sluice_container_norm_add_one(trunk->container);
     for (int32_t i = 0; i < trunk->count; i++) {
         const sluice_trunk_want *wanted = &trunk->wants[i];
         const sluice_trunk_tensor *tensor = wanted->tensor;
         if (wanted->vector) {
             size_t n = (size_t)tensor->rows * (size_t)tensor->cols;
-            SLUICE_TRY(read_vector(in, add_one, wanted, (float *)(void *)vectors, err));
+            SLUICE_TRY(read_vector(trunk, in, wanted, (float *)(void *)vectors, err));
             *wanted->vector = (const float *)(const void *)vectors;
             vectors += round_up(n * sizeof(float), LINE_BYTES);
         } else {
             SLUICE_TRY(read_tensor(in, tensor, matrices, err));
+            SLUICE_TRY(check_bytes(trunk, in, tensor, matrices, err));
             *wanted->matrix = (sluice_weight){tensor->format, tensor->rows, tensor->cols, matrices};
             matrices += round_up(tensor->bytes, PAGE);
         }
