@@ -239,7 +239,7 @@ typedef struct joined {
 static void join(void *context, const sluice_reply_event *event)
 {
     joined *j = context;
-    if (event->part != j->last || event->part == SLUICE_REPLY_CALL) {
+    if ((int)event->part != j->last || event->part == SLUICE_REPLY_CALL) {
         fprintf(j->to, "|%d,%zu:", (int)event->part, event->call);
     }
     j->last = (int)event->part;
