@@ -22,6 +22,7 @@ static const struct {
     {SLUICE_CPU_AVX512, sluice_linear_f32_init_avx512},
     {SLUICE_CPU_AVX512, sluice_quantize_q8_init_avx512},
     {SLUICE_CPU_AVX512 | SLUICE_CPU_AVX512VNNI, sluice_linear_q8_init_avx512vnni},
+    {SLUICE_CPU_AMX | SLUICE_CPU_AVX512VNNI, sluice_linear_q8_init_amx},
 #elif defined(__aarch64__)
     {SLUICE_CPU_NEON, sluice_linear_f32_init_neon},
     {SLUICE_CPU_NEON, sluice_quantize_q8_init_neon},

@@ -46,8 +46,8 @@ typedef struct sluice_kernels {
     void (*linear_f32)(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                        const float *x, int64_t ldx, int32_t n, float *y, int64_t ldy);
 
-    /* Rows [begin, end) of x (x[t*ldx + c]) into q: per block scale = max|x| / 127, codes rounded to
-     * nearest even; blocks with max|x| below 1e-30 become zero. */
+    /* Rows [begin, end) of x (x[t*ldx + c]) into q: per block scale = max|x| / 127, codes
+     * rounded to nearest even; blocks with max|x| below 1e-30 become zero. */
     void (*quantize_q8)(const float *x, int64_t ldx, int32_t begin, int32_t end,
                         const sluice_q8 *q);
 

@@ -1,8 +1,8 @@
 /* Matrix times rows in f32, for every weight format: the body that each instruction set compiles.
  *
  * The including file defines, besides v16:
- *   part, PART_LANES         a vector of PART_LANES of the 16 rows; part_load, part_store, part_fma,
- *                            part_set1 on it
+ *   part, PART_LANES         a vector of PART_LANES of the 16 rows; part_load, part_store,
+ *                            part_fma, part_set1 on it
  *   TILE_TOKENS              activation rows a register tile holds: 4 * TILE_TOKENS accumulators
  *   LINEAR_F32_INIT          the name of the function that enters this kernel into a table
  *

@@ -5,11 +5,11 @@
  *   dot_begin(bits, x, n)    the sums to begin n columns with: zero, or what dot leaves out
  *   dot(bits, s, w, x)       s + the dots of 16 columns: w[0..3] are quads of codes, x 16 bytes
  *   dot_add(a, b)            sum of sums
- *   part                     LINE_LANES x f32: part_zero, part_set1, part_mul, part_fma, part_store,
- *                            part_of(v16f, lane), part_from(sums)
+ *   part                     LINE_LANES x f32: part_zero, part_set1, part_mul, part_fma,
+ *                            part_store, part_of(v16f, lane), part_from(sums)
  *   TILE_TOKENS              the most rows of activations in a register tile: 8, 6, 4 or 1
  *   TILE_CHAINS              independent sums for a single row, to hide the latency of dot
- *   LINEAR_Q8_INIT           the name of the function that enters this kernel into a table
+ *   LINEAR_Q8_NAME, LINEAR_Q8_INIT   the kernel, and the function that enters it into a table
  *
  * A tile unpacks each quad of codes once for its rows of activations. Sums of integers are exact,
  * so only the order of folding (kernels.h) decides the bits, and it is by blocks of columns
@@ -153,8 +153,8 @@ DEFINE_TILE(5)
 DEFINE_TILE(6)
 DEFINE_TILE(8)
 
-static void linear_q8(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
-                      const sluice_q8 *q, int32_t row_begin, int32_t n, float *y, int64_t ldy)
+void LINEAR_Q8_NAME(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
+                    const sluice_q8 *q, int32_t row_begin, int32_t n, float *y, int64_t ldy)
 {
     const size_t bytes = sluice_weight_panel_bytes(w->format, w->cols);
     const int32_t blocks = q->cols / q->block;
@@ -186,5 +186,5 @@ static void linear_q8(const sluice_weight *w, int32_t panel_begin, int32_t panel
 
 void LINEAR_Q8_INIT(sluice_kernels *table)
 {
-    table->linear_q8 = linear_q8;
+    table->linear_q8 = LINEAR_Q8_NAME;
 }

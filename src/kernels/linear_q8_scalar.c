@@ -37,5 +37,6 @@ V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
 
 #define TILE_TOKENS 1
 #define TILE_CHAINS 1
+#define LINEAR_Q8_NAME sluice_linear_q8_scalar
 #define LINEAR_Q8_INIT sluice_linear_q8_init_scalar
 #include "kernels/linear_q8_body.h"

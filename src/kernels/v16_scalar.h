@@ -1,4 +1,5 @@
-/* v16 in plain C: the reference for the other instruction sets, and what runs where there is none. */
+/* v16 in plain C: the reference for the other instruction sets, and what runs where there is none.
+ */
 #ifndef SLUICE_KERNELS_V16_SCALAR_H
 #define SLUICE_KERNELS_V16_SCALAR_H
 

@@ -21,14 +21,14 @@ enum {
     SLUICE_CPU_I8MM = 1 << 10,
 };
 
-/* What is there: the processor has it and the operating system saves its registers. For AMX this asks
- * the kernel for permission (once for the process). Any thread. */
+/* What is there: the processor has it and the operating system saves its registers. For AMX this
+ * asks the kernel for permission (once for the process). Any thread. */
 uint32_t sluice_cpu_flags(void);
 
 /* The subset of the detected flags that a name stands for: "auto" (everything), "scalar" (nothing),
  * "avx2", "avxvnni", "avx512" (with VNNI and BF16 where present), "amx", "neon", "dotprod", "i8mm";
- * each includes the smaller sets of its architecture. SLUICE_UNSUPPORTED where the machine lacks it,
- * SLUICE_USAGE for an unknown name. */
+ * each includes the smaller sets of its architecture. SLUICE_UNSUPPORTED where the machine lacks
+ * it, SLUICE_USAGE for an unknown name. */
 sluice_status sluice_cpu_flags_parse(const char *name, uint32_t *flags, sluice_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* Affine quantisation as MLX defines it: value = scale * code + bias for groups of columns of a row,
- * codes of 2, 3, 4, 5, 6 or 8 bits, here in bit planes (drawn in weight.h).
+/* Affine quantisation as MLX defines it: value = scale * code + bias for groups of columns of a
+ * row, codes of 2, 3, 4, 5, 6 or 8 bits, here in bit planes (drawn in weight.h).
  *
  * The source packing is one little-endian bit stream a row; for 2, 4 and 8 bits that equals MLX's
  * uint32 words, for 3, 5 and 6 its packs of bytes (mlx/backend/cpu/quantized.cpp). */
@@ -169,8 +169,8 @@ void sluice_weight_pack_affine(sluice_weight_format format, int32_t rows, int32_
 }
 
 /* One group by mlx's rule: the end of larger magnitude becomes exactly representable, zero becomes
- * code q0 times the scale, and codes are rounded against the scale and bias before those are rounded
- * to their own type. */
+ * code q0 times the scale, and codes are rounded against the scale and bias before those are
+ * rounded to their own type. */
 static void quantize_group(int bits, const float *x, int32_t n, int32_t col, unsigned char *stream,
                            float *scale_out, float *bias_out)
 {

@@ -1,5 +1,5 @@
-/* What the files of this room share: the description of a family of formats, and how elements of the
- * plain types are read and written. A new format is one file with one of these and one line in
+/* What the files of this room share: the description of a family of formats, and how elements of
+ * the plain types are read and written. A new format is one file with one of these and one line in
  * weight.c's table. */
 #ifndef SLUICE_QUANT_QUANT_H
 #define SLUICE_QUANT_QUANT_H
@@ -19,7 +19,8 @@ extern const sluice_weight_family sluice_weight_family_f16;
 extern const sluice_weight_family sluice_weight_family_bf16;
 extern const sluice_weight_family sluice_weight_family_affine;
 
-/* Bytes of an element of a plain kind; the element at index; and its inverse. No alignment needed. */
+/* Bytes of an element of a plain kind; the element at index; and its inverse. No alignment needed.
+ */
 size_t sluice_plain_bytes(uint8_t kind);
 float sluice_plain_load(uint8_t kind, const void *array, size_t index);
 void sluice_plain_store(uint8_t kind, void *array, size_t index, float value);

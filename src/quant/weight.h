@@ -1,13 +1,13 @@
 /* A quantised or plain weight matrix in the one layout that every kernel reads: panels of 16 rows.
  *
- * What: a matrix [rows, cols] (y = W x, x has cols elements) is cut into panels of 16 rows; the last
- * panel is padded with zero rows. A panel runs along the columns, so a kernel streams it once, keeps
- * the 16 results in lanes and never reduces across lanes. Everything is in lines of 64 bytes, so a
- * line is one AVX-512 register, two AVX2, four NEON, or the 4-byte loads of 16 GPU lanes.
+ * What: a matrix [rows, cols] (y = W x, x has cols elements) is cut into panels of 16 rows; the
+ * last panel is padded with zero rows. A panel runs along the columns, so a kernel streams it once,
+ * keeps the 16 results in lanes and never reduces across lanes. Everything is in lines of 64 bytes,
+ * so a line is one AVX-512 register, two AVX2, four NEON, or the 4-byte loads of 16 GPU lanes.
  *
  * Affine (value = scale * code + bias, one scale and bias per row and group of columns, as MLX):
  *   panel = for each group: [codes of group/32 units] [16 scales] [16 biases]
- *   unit  = 32 columns x 16 rows, as bit planes, widest first: 8 = 8, 6 = 4+2, 5 = 4+1, 4, 3 = 2+1, 2
+ *   unit  = 32 columns x 16 rows, as bit planes, widest first: 8, 6 = 4+2, 5 = 4+1, 4, 3 = 2+1, 2
  *     8-bit plane, 8 lines: line l, byte 4r+j = code of row r, column 4l+j
  *     4-bit plane, 4 lines: line l, byte 4r+j = columns 8l+j (low nibble), 8l+4+j (high nibble)
  *     2-bit plane, 2 lines: line l, byte 4r+j, bits 2p..2p+1 = column 16l+4p+j
@@ -61,11 +61,13 @@ typedef struct sluice_weight {
 sluice_status sluice_weight_check(sluice_weight_format format, int64_t rows, int64_t cols,
                                   const char *name, sluice_error *err);
 
-/* Bytes of one panel, and of the whole matrix; multiples of 64. The format must have been checked. */
+/* Bytes of one panel, and of the whole matrix; multiples of 64. The format must have been checked.
+ */
 size_t sluice_weight_panel_bytes(sluice_weight_format format, int32_t cols);
 size_t sluice_weight_bytes(sluice_weight_format format, int32_t rows, int32_t cols);
 
-/* "q4/64/bf16", "bf16", ...: into text (at least 24 bytes); and back. Used in metadata and messages. */
+/* "q4/64/bf16", "bf16", ...: into text (at least 24 bytes); and back. Used in metadata and
+ * messages. */
 void sluice_weight_format_name(sluice_weight_format format, char *text);
 sluice_status sluice_weight_format_parse(const char *text, sluice_weight_format *format,
                                          sluice_error *err);
@@ -77,7 +79,8 @@ sluice_status sluice_weight_format_parse(const char *text, sluice_weight_format 
 void sluice_weight_pack_plain(sluice_weight_format format, int32_t rows, int32_t cols,
                               const void *source, void *out);
 void sluice_weight_pack_affine(sluice_weight_format format, int32_t rows, int32_t cols,
-                               const void *codes, const void *scales, const void *biases, void *out);
+                               const void *codes, const void *scales, const void *biases,
+                               void *out);
 
 /* The scalar truth: row as cols floats. Affine values are s*q + b computed in f32 with one rounding
  * per operation. */
@@ -89,8 +92,8 @@ void sluice_weight_unpack_codes(const sluice_weight *weight, int32_t row, uint8_
 
 /* Plain min-max rounding of one row of f32 into MLX-packed codes, scales and biases of the format
  * (what mlx's affine quantize does). NaN or infinity is SLUICE_CORRUPT. */
-sluice_status sluice_weight_quantize_row(sluice_weight_format format, int32_t cols, const float *row,
-                                         void *codes, void *scales, void *biases,
+sluice_status sluice_weight_quantize_row(sluice_weight_format format, int32_t cols,
+                                         const float *row, void *codes, void *scales, void *biases,
                                          sluice_error *err);
 
 /* One element of type kind (F32, F16, BF16), and the conversions; round to nearest even. */
