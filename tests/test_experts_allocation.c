@@ -132,7 +132,7 @@ static void nothing_allocates_after_opening(void **state)
     static const char *const engines[] = {"uring", "pread", "buffered", "mmap"};
     for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)
         open_and_work(layers, engines[i], NULL, NULL);
-    for (const char *const *policy = sluice_policy_names(); *policy; policy++) {
+    for (const char *const *policy = sluice_cache_policy_names(); *policy; policy++) {
         sluice_io *io;
         const sluice_io_sim_options disk = {
             .seed = 1, .depth = 6, .latency_max = 30, .error_permille = 50, .bad_permille = 20};

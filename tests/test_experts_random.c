@@ -133,7 +133,7 @@ static void open_all(scenario *s, uint64_t seed)
     s->slots_min = 1 + below(s, PINS_MAX);
     s->n_slots = s->slots_min + below(s, below(s, 2) ? 6 : keys);
     int policies = 0;
-    while (sluice_policy_names()[policies])
+    while (sluice_cache_policy_names()[policies])
         policies++;
     sluice_error err;
     CHECK(s, sluice_io_sim_new(&s->disk, &s->io, &err) == SLUICE_OK);
@@ -144,7 +144,8 @@ static void open_all(scenario *s, uint64_t seed)
                                             .slots_min = s->slots_min,
                                             .io_engine = s->io,
                                             .verify = s->verify,
-                                            .policy = sluice_policy_names()[below(s, policies)],
+                                            .policy =
+                                                sluice_cache_policy_names()[below(s, policies)],
                                             .budget = s->budget};
     CHECK(s, sluice_experts_open(&options, &s->experts, &err) == SLUICE_OK);
     s->n_slots = sluice_experts_slots(s->experts);

@@ -68,8 +68,10 @@ struct sluice_experts {
     sluice_slot *slots;
     sluice_index_link *links;
     sluice_index_list unused, queues[3]; /* queues by sluice_experts_priority */
-    sluice_policy *policy;
+    sluice_cache_policy *policy;
     sluice_ticket ticket;
+    void (*trace)(void *context, int32_t layer, const int32_t *ids, int32_t n);
+    void *trace_context;
     sluice_experts_stats stats;
 };
 

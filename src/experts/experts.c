@@ -50,6 +50,7 @@ void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_
     if (priority == SLUICE_EXPERTS_DEMAND) {
         if (experts->ticket.open) sluice_cache_end_ticket(experts);
         assert(n <= experts->layers[layer].count);
+        if (experts->trace) experts->trace(experts->trace_context, layer, ids, n);
         experts->ticket.open = true;
         experts->ticket.layer = layer;
         experts->ticket.pending_first = experts->ticket.pending_end = 0;

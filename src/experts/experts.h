@@ -45,6 +45,9 @@ typedef struct sluice_experts_options {
     const char *policy;   /* see policy.h; NULL for the default */
     bool verify;
     sluice_budget *budget;
+    /* If not NULL: called with every demand request, before it is served (recording of routing). */
+    void (*trace)(void *context, int32_t layer, const int32_t *ids, int32_t n);
+    void *trace_context;
 } sluice_experts_options;
 
 typedef struct sluice_experts_stats {

@@ -58,6 +58,8 @@ static sluice_status plan(sluice_experts *experts, const sluice_experts_options 
     experts->n_layers = options->n_layers;
     experts->verify = options->verify;
     experts->budget = options->budget;
+    experts->trace = options->trace;
+    experts->trace_context = options->trace_context;
     return SLUICE_OK;
 }
 
@@ -143,8 +145,8 @@ static sluice_status fill_in(sluice_experts *experts, const sluice_experts_optio
     for (int32_t i = 0; i < options->n_layers; i++)
         SLUICE_TRY(open_layer(experts, &options->layers[i], i, err));
     SLUICE_TRY(take_tables(experts, err));
-    SLUICE_TRY(sluice_policy_new(options->policy, experts->n_slots, experts->n_keys,
-                                 &experts->policy, err));
+    SLUICE_TRY(sluice_cache_policy_new(options->policy, experts->n_slots, experts->n_keys,
+                                       &experts->policy, err));
     void *memory;
     SLUICE_TRY(sluice_memory_new(experts->budget, (size_t)experts->n_slots * experts->slot_bytes,
                                  TAG, &memory, err));

@@ -6,24 +6,27 @@
 
 static const struct {
     const char *name;
-    sluice_status (*make)(int32_t slots, int32_t keys, sluice_policy **out, sluice_error *err);
+    sluice_status (*make)(int32_t slots, int32_t keys, sluice_cache_policy **out,
+                          sluice_error *err);
 } policies[] = {
-    {"lru", sluice_policy_lru_new},
+    {"lru", sluice_cache_policy_lru_new},
+    {"lfru", sluice_cache_policy_lfru_new},
+    {"s3fifo", sluice_cache_policy_s3fifo_new},
 };
 
 #define N_POLICIES (sizeof policies / sizeof *policies)
 
-sluice_status sluice_policy_new(const char *name, int32_t slots, int32_t keys, sluice_policy **out,
-                                sluice_error *err)
+sluice_status sluice_cache_policy_new(const char *name, int32_t slots, int32_t keys,
+                                      sluice_cache_policy **out, sluice_error *err)
 {
     if (!name) name = policies[0].name;
     for (size_t i = 0; i < N_POLICIES; i++)
         if (!strcmp(policies[i].name, name)) return policies[i].make(slots, keys, out, err);
-    return sluice_fail(err, SLUICE_USAGE, "cache policy \"%s\" is not known", name);
+    return sluice_fail(err, SLUICE_USAGE, "cache policy \"%s\": must be lru, lfru or s3fifo", name);
 }
 
-const char *const *sluice_policy_names(void)
+const char *const *sluice_cache_policy_names(void)
 {
-    static const char *const names[] = {"lru", NULL};
+    static const char *const names[] = {"lru", "lfru", "s3fifo", NULL};
     return names;
 }

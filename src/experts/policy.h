@@ -14,29 +14,33 @@
 
 #include "base/status.h"
 
-typedef struct sluice_policy sluice_policy;
+typedef struct sluice_cache_policy sluice_cache_policy;
 
-struct sluice_policy {
+struct sluice_cache_policy {
     const char *name;
     /* The record of key has become resident in slot: because it was wanted, or on a guess. */
-    void (*insert)(sluice_policy *policy, int32_t slot, int32_t key, bool wanted);
+    void (*insert)(sluice_cache_policy *policy, int32_t slot, int32_t key, bool wanted);
     /* A resident record was wanted. */
-    void (*use)(sluice_policy *policy, int32_t slot);
+    void (*use)(sluice_cache_policy *policy, int32_t slot);
     /* Chooses a slot for which busy is false and forgets it; -1 if all are busy. */
-    int32_t (*evict)(sluice_policy *policy, bool (*busy)(const void *context, int32_t slot),
+    int32_t (*evict)(sluice_cache_policy *policy, bool (*busy)(const void *context, int32_t slot),
                      const void *context);
-    void (*free)(sluice_policy *policy);
+    void (*free)(sluice_cache_policy *policy);
 };
 
 /* Keys are 0 to keys-1, slots 0 to slots-1. SLUICE_USAGE for an unknown name; NULL is the default.
  */
-sluice_status sluice_policy_new(const char *name, int32_t slots, int32_t keys, sluice_policy **out,
-                                sluice_error *err);
+sluice_status sluice_cache_policy_new(const char *name, int32_t slots, int32_t keys,
+                                      sluice_cache_policy **out, sluice_error *err);
 
 /* The known names, the default first, ending with NULL. */
-const char *const *sluice_policy_names(void);
+const char *const *sluice_cache_policy_names(void);
 
-sluice_status sluice_policy_lru_new(int32_t slots, int32_t keys, sluice_policy **out,
-                                    sluice_error *err);
+sluice_status sluice_cache_policy_lru_new(int32_t slots, int32_t keys, sluice_cache_policy **out,
+                                          sluice_error *err);
+sluice_status sluice_cache_policy_lfru_new(int32_t slots, int32_t keys, sluice_cache_policy **out,
+                                           sluice_error *err);
+sluice_status sluice_cache_policy_s3fifo_new(int32_t slots, int32_t keys, sluice_cache_policy **out,
+                                             sluice_error *err);
 
 #endif

@@ -5,12 +5,12 @@
 #include "experts/policy.h"
 
 typedef struct lru {
-    sluice_policy policy;
+    sluice_cache_policy policy;
     sluice_index_list order;
     sluice_index_link links[]; /* [slots] */
 } lru;
 
-static void lru_insert(sluice_policy *policy, int32_t slot, int32_t key, bool wanted)
+static void lru_insert(sluice_cache_policy *policy, int32_t slot, int32_t key, bool wanted)
 {
     lru *self = (lru *)policy;
     (void)key;
@@ -18,14 +18,14 @@ static void lru_insert(sluice_policy *policy, int32_t slot, int32_t key, bool wa
     sluice_index_list_push_back(&self->order, self->links, slot);
 }
 
-static void lru_use(sluice_policy *policy, int32_t slot)
+static void lru_use(sluice_cache_policy *policy, int32_t slot)
 {
     lru *self = (lru *)policy;
     sluice_index_list_remove(&self->order, self->links, slot);
     sluice_index_list_push_back(&self->order, self->links, slot);
 }
 
-static int32_t lru_evict(sluice_policy *policy, bool (*busy)(const void *, int32_t),
+static int32_t lru_evict(sluice_cache_policy *policy, bool (*busy)(const void *, int32_t),
                          const void *context)
 {
     lru *self = (lru *)policy;
@@ -36,18 +36,18 @@ static int32_t lru_evict(sluice_policy *policy, bool (*busy)(const void *, int32
     return slot;
 }
 
-static void lru_free(sluice_policy *policy)
+static void lru_free(sluice_cache_policy *policy)
 {
     free(policy);
 }
 
-sluice_status sluice_policy_lru_new(int32_t slots, int32_t keys, sluice_policy **out,
-                                    sluice_error *err)
+sluice_status sluice_cache_policy_lru_new(int32_t slots, int32_t keys, sluice_cache_policy **out,
+                                          sluice_error *err)
 {
     (void)keys;
     lru *self = calloc(1, sizeof *self + (size_t)slots * sizeof *self->links);
     if (!self) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the cache policy");
-    self->policy = (sluice_policy){"lru", lru_insert, lru_use, lru_evict, lru_free};
+    self->policy = (sluice_cache_policy){"lru", lru_insert, lru_use, lru_evict, lru_free};
     self->order = SLUICE_INDEX_LIST_EMPTY;
     *out = &self->policy;
     return SLUICE_OK;
