@@ -1,0 +1,62 @@
+# "sluice chat" on a terminal (a pseudo terminal of util-linux's script): the prompt, editing, Ctrl-C, history, Ctrl-D.
+. "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
+command -v script >/dev/null || { echo "SKIPPED: script (util-linux) is missing"; exit 77; }
+
+mkfifo "$scratch/keys"
+start() { # start OPTIONS...: a chat on a terminal; its screen is $scratch/screen, keys go to fd 3
+    : >"$scratch/screen"
+    TERM=xterm script -qefc "'$SLUICE' chat '$nano' --seed 1 $*" "$scratch/screen" <"$scratch/keys" >/dev/null 2>&1 &
+    child=$!
+    exec 3>"$scratch/keys"
+    wait_for "$scratch/screen" "/help lists commands"
+    wait_for "$scratch/screen" "> "
+    echo >>"$scratch/checks"
+}
+keys() { printf "$@" >&3; }
+finish() { # finish STATUS: waits for the chat to end by itself
+    exec 3>&-
+    status=0
+    wait "$child" || status=$?
+    [ "$status" -eq "$1" ] || fail "status $status: $(tail -c 400 "$scratch/screen")"
+}
+
+# An answer; then backspace and history: the line is typed wrong, mended, and called up again.
+start --think off --temp 0
+keys 'What is the capital of Italx\177y?\r'
+wait_for "$scratch/screen" Rome
+keys '/new\r'
+wait_for "$scratch/screen" "a new conversation"
+keys '\033[A\033[A\r'
+tries=0
+until [ "$(grep -ao Rome "$scratch/screen" | wc -l)" -ge 2 ]; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 600 ] || fail "the history did not bring the question back"
+    sleep 0.05
+done
+# Ctrl-C while typing drops the line and stays.
+keys 'half a line\003'
+wait_for "$scratch/screen" "Ctrl-D or /quit leaves"
+keys '/stats\r'
+wait_for "$scratch/screen" "tok/s"
+keys '\004'
+finish 0
+grep -qF 'capital of Italy' "$XDG_STATE_HOME/sluice/chat_history" || fail "no history was kept"
+[ "$(stat -c %a "$XDG_STATE_HOME/sluice/chat_history")" = 600 ] || fail "others may read the history"
+
+# Ctrl-C stops an answer and not the program. Slowed down, so that it comes in time.
+start --think on --temp 1 --top-k 0 --top-p 1 --min-p 0 --presence 0 --cpu scalar --threads 1 --cache 1M
+tries=0
+until grep -qa stopped "$scratch/screen"; do
+    [ "$tries" -lt 20 ] || fail "no answer could be stopped"
+    tries=$((tries + 1))
+    before=$(stat -c %s "$scratch/screen")
+    keys 'Tell me a very long story, please.\r'
+    while [ "$(stat -c %s "$scratch/screen")" -lt $((before + 120)) ]; do sleep 0.01; done
+    keys '\003'
+    sleep 0.3
+done
+keys '/stats\r'
+wait_for "$scratch/screen" "tok/s"
+keys '/quit\r'
+finish 0
+passed
