@@ -20,7 +20,7 @@ typedef struct run_args {
     cli_sampling_flags sampling;
     const char *prompt, *ids, *chat;
     int32_t tokens_max;
-    bool special;
+    bool special, ignore_stop;
 } run_args;
 
 static const cli_option options[] = {
@@ -35,6 +35,8 @@ static const cli_option options[] = {
      "Generate at most N tokens (256)."},
     {"special", 0, CLI_FLAG, NULL, offsetof(run_args, special), 0, 0,
      "With -p: let text such as <|im_start|> become the special token of that name."},
+    {"ignore-stop", 0, CLI_FLAG, NULL, offsetof(run_args, ignore_stop), 0, 0,
+     "Go on past the tokens that end an answer."},
     {0}};
 static const cli_group groups[] = {{"What to run", options, 0},
                                    {"Sampling", cli_sampling_options, offsetof(run_args, sampling)},
@@ -202,6 +204,7 @@ static int generate(sluice_engine *engine, const run_args *args, const prompt *p
                                     .prompt_count = (int32_t)p->count,
                                     .tokens_max = args->tokens_max,
                                     .sampling = cli_sampling(&args->sampling, base),
+                                    .ignore_stop = args->ignore_stop,
                                     .on_token = on_token,
                                     .context = &s};
     if (!args->output.json && sluice_detokenizer_new(sluice_engine_tokenizer(engine), false,

@@ -61,8 +61,10 @@ static const char *skip_separator(const char *at, bool *comma)
 
 static int bad_list(const char *at)
 {
-    if (*at == '\0') return cli_fail("the list of token ids ends too early");
-    return cli_fail("a list of token ids such as 1,2,3 is needed, not '%.20s'", at);
+    int length = (int)strcspn(at, "\r\n");
+    if (length == 0) return cli_fail("the list of token ids ends too early");
+    return cli_fail("a list of token ids such as 1,2,3 is needed, not '%.*s'",
+                    length < 20 ? length : 20, at);
 }
 
 static int parse_ids(const char *text, cli_ids *list)

@@ -24,7 +24,9 @@ const cli_option cli_model_options[] = {
     {"cpu", 0, CLI_CHOICE, "scalar|avx2|avx512|neon|auto", AT(cpu), 0, 0,
      "Instructions to use; never more than the machine has (auto)."},
     {"exact", 0, CLI_FLAG, NULL, AT(exact), 0, 0,
-     "Keep activations in f32 everywhere: slower, closest to the reference."},
+     "Activations in f32 everywhere, as the reference has them (the default)."},
+    {"int8", 0, CLI_FLAG, NULL, AT(int8), 0, 0,
+     "Activations rounded to int8 in products with quantised weights: faster, less exact."},
     {"io", 0, CLI_CHOICE, "auto|uring|pread|buffered|mmap", AT(io), 0, 0,
      "How experts are read from disk (auto)."},
     {"verify-reads", 0, CLI_FLAG, NULL, AT(verify_reads), 0, 0,
@@ -81,7 +83,7 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, cli_pr
     options.cache_bytes = flags->cache;
     options.threads = flags->threads;
     options.cpu = flags->cpu;
-    options.exact = flags->exact;
+    if (flags->exact || flags->int8) options.exact = flags->exact;
     options.context = flags->context;
     options.chunk = flags->chunk;
     options.io = flags->io;
@@ -100,6 +102,7 @@ int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
     cli_progress progress = {.quiet = quiet};
     if (flags->chunk % 64 != 0)
         return cli_usage("--chunk must be a multiple of 64, not %d", flags->chunk);
+    if (flags->exact && flags->int8) return cli_usage("--exact and --int8 exclude each other");
     sluice_engine_options options = engine_options(flags, &progress);
     sluice_status status = sluice_engine_open(model, &options, out, &err);
     cli_progress_clear(&progress);

@@ -13,7 +13,7 @@ typedef struct cli_model_flags {
     int32_t threads, context, chunk; /* 0: chosen */
     uint64_t cache, memory;          /* bytes; 0: chosen */
     const char *cpu, *io;            /* NULL: auto */
-    bool exact, verify_reads;
+    bool exact, int8, verify_reads;
 } cli_model_flags;
 
 typedef struct cli_output_flags {
