@@ -16,7 +16,7 @@ static const float logits[VOCAB] = {1.0f, 3.0f, 2.0f, 3.0f, -1.0f, 0.0f, 2.5f, -
 static sluice_sampler *sampler_of(const sluice_sampling *sampling)
 {
     sluice_sampler *sampler;
-    assert_int_equal(sluice_sampler_new(VOCAB, &sampler, NULL), SLUICE_OK);
+    assert_int_equal(sluice_sampler_new(VOCAB, NULL, &sampler, NULL), SLUICE_OK);
     assert_int_equal(sluice_sampler_begin(sampler, sampling, NULL), SLUICE_OK);
     return sampler;
 }
@@ -169,22 +169,65 @@ static void repetition_counts_the_prompt_too_and_lowers_either_sign(void **state
     sluice_sampler_free(sampler);
 }
 
+/* Computed by another program from the same generator. */
 static void the_same_seed_draws_the_same_on_every_machine(void **state)
 {
     (void)state;
-    static const int32_t drawn[] = {1, 3, 6, 2, 5, 6, 6, 2, 6, 3, 6, 1,
-                                    6, 3, 6, 2, 3, 2, 6, 6, 1, 1, 3, 3};
-    sluice_sampling sampling = sluice_sampling_recommended(true);
-    sampling.seed = 42;
-    sampling.top_p = 1.0f;
-    sampling.presence_penalty = 0.0f;
-    sluice_sampler *sampler = sampler_of(&sampling);
-    for (int again = 0; again < 2; again++) {
-        for (size_t i = 0; i < sizeof drawn / sizeof *drawn; i++)
-            assert_int_equal(draw(sampler, logits), drawn[i]);
-        assert_int_equal(sluice_sampler_begin(sampler, &sampling, NULL), SLUICE_OK);
+    static const struct {
+        int32_t top_k;
+        float top_p;
+        int32_t drawn[24];
+    } cases[] = {
+        {0, 1.0f, {1, 2, 3, 6, 6, 3, 3, 6, 3, 3, 3, 1, 5, 1, 3, 6, 3, 6, 3, 3, 1, 1, 2, 3}},
+        {6, 1.0f, {1, 3, 6, 2, 5, 6, 6, 2, 6, 3, 6, 1, 6, 3, 6, 2, 3, 2, 6, 6, 1, 1, 3, 3}},
+        {0, 0.95f, {1, 3, 6, 2, 0, 6, 6, 2, 6, 3, 6, 1, 6, 1, 6, 2, 3, 2, 6, 6, 1, 1, 3, 3}},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        sluice_sampling sampling = sluice_sampling_greedy();
+        sampling.temperature = 1.0f;
+        sampling.seed = 42;
+        sampling.top_k = cases[c].top_k;
+        sampling.top_p = cases[c].top_p;
+        sluice_sampler *sampler = sampler_of(&sampling);
+        for (int again = 0; again < 2; again++) {
+            for (size_t i = 0; i < 24; i++)
+                assert_int_equal(draw(sampler, logits), cases[c].drawn[i]);
+            assert_int_equal(sluice_sampler_begin(sampler, &sampling, NULL), SLUICE_OK);
+        }
+        sluice_sampler_free(sampler);
     }
-    sluice_sampler_free(sampler);
+}
+
+/* top_p over a large vocabulary ranks only what it needs: it must keep what ranking all keeps. */
+static void top_p_of_a_large_vocabulary_keeps_what_top_k_with_everything_keeps(void **state)
+{
+    (void)state;
+    enum { LARGE = 5000 };
+    static float many[LARGE];
+    for (int32_t i = 0; i < LARGE; i++)
+        many[i] = (float)((i * 7919) % 1000) * 0.004f; /* flat: 0.9 of it are thousands */
+    for (int i = 0; i < 4; i++) {
+        static const float top_p[] = {0.01f, 0.3f, 0.9f, 0.999f};
+        sluice_sampling sampling = sluice_sampling_greedy();
+        sluice_sampler *some, *all;
+        sampling.temperature = 0.8f;
+        sampling.top_p = top_p[i];
+        sampling.min_p = i == 2 ? 0.05f : 0.0f;
+        assert_int_equal(sluice_sampler_new(LARGE, NULL, &some, NULL), SLUICE_OK);
+        assert_int_equal(sluice_sampler_new(LARGE, NULL, &all, NULL), SLUICE_OK);
+        assert_int_equal(sluice_sampler_begin(some, &sampling, NULL), SLUICE_OK);
+        sampling.top_k = LARGE - 1; /* leaves out one token of 5000, the least likely */
+        assert_int_equal(sluice_sampler_begin(all, &sampling, NULL), SLUICE_OK);
+        for (int j = 0; j < 20; j++) {
+            int32_t a, b;
+            assert_int_equal(sluice_sampler_draw(some, many, &a, NULL), SLUICE_OK);
+            assert_int_equal(sluice_sampler_draw(all, many, &b, NULL), SLUICE_OK);
+            if (fabsf(many[a] - many[b]) > 0.005f)
+                fail_msg("top_p %g: %d or %d", (double)top_p[i], a, b);
+        }
+        sluice_sampler_free(some);
+        sluice_sampler_free(all);
+    }
 }
 
 static void logits_that_are_no_numbers_are_an_error(void **state)
@@ -224,7 +267,7 @@ static void parameters_out_of_range_are_refused_by_name(void **state)
         {{.top_p = 1.0f, .repetition_penalty = 1.0f, .presence_penalty = NAN}, "presence"},
     };
     sluice_sampler *sampler;
-    assert_int_equal(sluice_sampler_new(VOCAB, &sampler, NULL), SLUICE_OK);
+    assert_int_equal(sluice_sampler_new(VOCAB, NULL, &sampler, NULL), SLUICE_OK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sluice_error err = {0};
         assert_int_equal(sluice_sampler_begin(sampler, &cases[i].sampling, &err), SLUICE_USAGE);
@@ -244,6 +287,7 @@ int main(void)
         cmocka_unit_test(presence_and_frequency_count_generated_tokens_alone),
         cmocka_unit_test(repetition_counts_the_prompt_too_and_lowers_either_sign),
         cmocka_unit_test(the_same_seed_draws_the_same_on_every_machine),
+        cmocka_unit_test(top_p_of_a_large_vocabulary_keeps_what_top_k_with_everything_keeps),
         cmocka_unit_test(logits_that_are_no_numbers_are_an_error),
         cmocka_unit_test(parameters_out_of_range_are_refused_by_name),
     };

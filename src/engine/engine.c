@@ -168,7 +168,8 @@ static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_e
     SLUICE_TRY(sluice_model_open(engine->container, &model_options, &engine->model, err));
     SLUICE_TRY(open_backend(engine, err));
     sluice_state_layout_init(&engine->layout, engine->model->config, engine->sizes.context);
-    SLUICE_TRY(sluice_sampler_new(engine->model->config->vocab, &engine->sampler, err));
+    SLUICE_TRY(
+        sluice_sampler_new(engine->model->config->vocab, engine->budget, &engine->sampler, err));
     SLUICE_TRY(open_experts(engine, err));
     SLUICE_TRY(open_forward(engine, err));
     return SLUICE_OK;

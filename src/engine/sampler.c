@@ -17,30 +17,41 @@ struct sluice_sampler {
     int32_t vocab;
     sluice_sampling sampling;
     sluice_rng rng;
+    sluice_budget *budget;
+    void *block;        /* holds the arrays below */
+    double *mass;       /* [vocab]: unnormalised probability of each ranked candidate */
+    candidate *ranked;  /* [vocab] */
+    float *logits;      /* [vocab], after penalties */
     int32_t *generated; /* [vocab]: how often each token was generated */
     bool *seen;         /* [vocab]: in prompt or answer */
-    float *logits;      /* [vocab], after penalties */
-    candidate *ranked;  /* [vocab] */
-    double *mass;       /* [vocab]: unnormalised probability of each ranked candidate */
 };
 
-sluice_status sluice_sampler_new(int32_t vocab, sluice_sampler **out, sluice_error *err)
+uint64_t sluice_sampler_bytes(int32_t vocab)
+{
+    const sluice_sampler *s = NULL;
+    return (uint64_t)vocab * (sizeof *s->mass + sizeof *s->ranked + sizeof *s->logits +
+                              sizeof *s->generated + sizeof *s->seen);
+}
+
+sluice_status sluice_sampler_new(int32_t vocab, sluice_budget *budget, sluice_sampler **out,
+                                 sluice_error *err)
 {
     size_t n = (size_t)vocab;
     sluice_sampler *sampler = calloc(1, sizeof *sampler);
-    if (sampler) {
-        sampler->vocab = vocab;
-        sampler->generated = calloc(n, sizeof *sampler->generated);
-        sampler->seen = calloc(n, sizeof *sampler->seen);
-        sampler->logits = calloc(n, sizeof *sampler->logits);
-        sampler->ranked = calloc(n, sizeof *sampler->ranked);
-        sampler->mass = calloc(n, sizeof *sampler->mass);
+    if (!sampler) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for a sampler");
+    sluice_status status = sluice_memory_new(budget, (size_t)sluice_sampler_bytes(vocab), "sampler",
+                                             &sampler->block, err);
+    if (status != SLUICE_OK) {
+        free(sampler);
+        return status;
     }
-    if (!sampler || !sampler->generated || !sampler->seen || !sampler->logits || !sampler->ranked ||
-        !sampler->mass) {
-        sluice_sampler_free(sampler);
-        return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to sample from %d tokens", vocab);
-    }
+    sampler->vocab = vocab;
+    sampler->budget = budget;
+    sampler->mass = sampler->block;
+    sampler->ranked = (candidate *)(void *)(sampler->mass + n);
+    sampler->logits = (float *)(void *)(sampler->ranked + n);
+    sampler->generated = (int32_t *)(void *)(sampler->logits + n);
+    sampler->seen = (bool *)(void *)(sampler->generated + n);
     *out = sampler;
     return SLUICE_OK;
 }
@@ -48,11 +59,8 @@ sluice_status sluice_sampler_new(int32_t vocab, sluice_sampler **out, sluice_err
 void sluice_sampler_free(sluice_sampler *sampler)
 {
     if (!sampler) return;
-    free(sampler->generated);
-    free(sampler->seen);
-    free(sampler->logits);
-    free(sampler->ranked);
-    free(sampler->mass);
+    sluice_memory_free(sampler->budget, sampler->block,
+                       (size_t)sluice_sampler_bytes(sampler->vocab), "sampler");
     free(sampler);
 }
 
@@ -187,51 +195,94 @@ static void rank(sluice_sampler *sampler, const float *logits, int32_t n)
 static double exp_of(double x)
 {
     static const double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
-    if (x < -700.0) return 0.0;
+    static const double inverse[] = {1.0 / 1,  1.0 / 2,  1.0 / 3,  1.0 / 4, 1.0 / 5,
+                                     1.0 / 6,  1.0 / 7,  1.0 / 8,  1.0 / 9, 1.0 / 10,
+                                     1.0 / 11, 1.0 / 12, 1.0 / 13, 1.0 / 14};
+    if (!(x > -700.0)) return 0.0;
     double n = floor(x * 1.44269504088896338700 + 0.5);
     double r = (x - n * ln2_high) - n * ln2_low, sum = 1.0;
-    for (int i = 14; i >= 1; i--)
-        sum = 1.0 + r * sum / i;
+    for (int i = 13; i >= 0; i--)
+        sum = 1.0 + r * inverse[i] * sum;
     return ldexp(sum, (int)n);
 }
 
-/* Masses of the first n ranked candidates, and their sum. */
-static double weigh(sluice_sampler *sampler, int32_t n)
+static double mass_of(const sluice_sampler *sampler, float logit, float top)
 {
-    double sum = 0.0, temperature = (double)sampler->sampling.temperature;
-    double top = (double)sampler->ranked[0].logit;
-    for (int32_t i = 0; i < n; i++) {
-        sampler->mass[i] = exp_of(((double)sampler->ranked[i].logit - top) / temperature);
-        sum += sampler->mass[i];
-    }
+    return exp_of(((double)logit - (double)top) / (double)sampler->sampling.temperature);
+}
+
+/* Masses of the first n ranked candidates, and their sum. */
+static double weigh(sluice_sampler *sampler, int32_t n, float top)
+{
+    double sum = 0.0;
+    for (int32_t i = 0; i < n; i++)
+        sum += sampler->mass[i] = mass_of(sampler, sampler->ranked[i].logit, top);
     return sum;
 }
 
-/* How many of n ranked candidates min-p and top-p leave (at least one); *sum becomes their mass. */
-static int32_t truncate(const sluice_sampler *sampler, int32_t n, double *sum)
+/* How many of n candidates, ranked and weighed, reach the share of total; *sum becomes their mass.
+ */
+static int32_t reach(const sluice_sampler *sampler, int32_t n, double share, double *sum)
+{
+    int32_t count = 0;
+    for (*sum = 0.0; count < n && (count == 0 || *sum < share); count++)
+        *sum += sampler->mass[count];
+    return count;
+}
+
+/* Top-k, then min-p, then top-p. Returns how many candidates are left; *sum is their mass. */
+static int32_t keep_best(sluice_sampler *sampler, const float *logits, float top, double *sum)
 {
     const sluice_sampling *s = &sampler->sampling;
-    double total = 0.0, kept = 0.0;
     int32_t left = 0;
-    while (left < n && (left == 0 || sampler->mass[left] >= (double)s->min_p))
+    double total = 0.0;
+    rank(sampler, logits, s->top_k);
+    weigh(sampler, s->top_k, top);
+    while (left < s->top_k && (left == 0 || sampler->mass[left] >= (double)s->min_p))
         total += sampler->mass[left++];
-    if (s->top_p >= 1.0f) {
-        *sum = total;
-        return left;
+    *sum = total;
+    return s->top_p < 1.0f ? reach(sampler, left, (double)s->top_p * total, sum) : left;
+}
+
+/* The same without top-k: ranks no more of a large vocabulary than top-p turns out to need. */
+static int32_t keep_likely(sluice_sampler *sampler, const float *logits, float top, double *sum)
+{
+    const sluice_sampling *s = &sampler->sampling;
+    double total = 0.0, share;
+    int32_t left = 0, n = 64, count;
+    for (int32_t i = 0; i < sampler->vocab; i++) {
+        double mass = mass_of(sampler, logits[i], top);
+        if (mass < (double)s->min_p) continue;
+        total += mass;
+        left++;
     }
-    int32_t count = 0;
-    while (count < left && (count == 0 || kept < (double)s->top_p * total))
-        kept += sampler->mass[count++];
-    *sum = kept;
-    return count;
+    if (s->top_p >= 1.0f) n = left;
+    share = s->top_p < 1.0f ? (double)s->top_p * total : INFINITY;
+    for (;; n *= 8) {
+        if (n > left) n = left;
+        rank(sampler, logits, n);
+        weigh(sampler, n, top);
+        count = reach(sampler, n, share, sum);
+        if (n == left || *sum >= share) return count;
+    }
+}
+
+/* Everything, in order of id. */
+static int32_t keep_all(sluice_sampler *sampler, const float *logits, float top, double *sum)
+{
+    for (int32_t i = 0; i < sampler->vocab; i++)
+        sampler->ranked[i] = (candidate){logits[i], i};
+    *sum = weigh(sampler, sampler->vocab, top);
+    return sampler->vocab;
 }
 
 sluice_status sluice_sampler_draw(sluice_sampler *sampler, const float *logits, int32_t *token,
                                   sluice_error *err)
 {
     const sluice_sampling *s = &sampler->sampling;
+    int32_t n, best;
     logits = penalise(sampler, logits);
-    int32_t best = largest(logits, sampler->vocab);
+    best = largest(logits, sampler->vocab);
     if (best < 0)
         return sluice_fail(err, SLUICE_CORRUPT,
                            "the model's logits are not finite: its weights are "
@@ -239,10 +290,13 @@ sluice_status sluice_sampler_draw(sluice_sampler *sampler, const float *logits, 
     *token = best;
     if (s->temperature == 0.0f) return SLUICE_OK;
 
-    int32_t n = s->top_k > 0 && s->top_k < sampler->vocab ? s->top_k : sampler->vocab;
-    rank(sampler, logits, n);
-    double sum = weigh(sampler, n);
-    n = truncate(sampler, n, &sum);
+    double sum;
+    if (s->top_k > 0 && s->top_k < sampler->vocab)
+        n = keep_best(sampler, logits, logits[best], &sum);
+    else if (s->top_p < 1.0f || s->min_p > 0.0f)
+        n = keep_likely(sampler, logits, logits[best], &sum);
+    else
+        n = keep_all(sampler, logits, logits[best], &sum);
 
     double left = sluice_rng_unit(&sampler->rng) * sum;
     int32_t at = 0;

@@ -11,11 +11,15 @@
 #ifndef SLUICE_ENGINE_SAMPLER_H
 #define SLUICE_ENGINE_SAMPLER_H
 
+#include "base/memory.h"
 #include "sluice/sluice.h"
 
 typedef struct sluice_sampler sluice_sampler;
 
-sluice_status sluice_sampler_new(int32_t vocab, sluice_sampler **out, sluice_error *err);
+/* budget may be NULL; what is charged to it is sluice_sampler_bytes. */
+sluice_status sluice_sampler_new(int32_t vocab, sluice_budget *budget, sluice_sampler **out,
+                                 sluice_error *err);
+uint64_t sluice_sampler_bytes(int32_t vocab);
 void sluice_sampler_free(sluice_sampler *sampler);
 
 /* Starts a generation; a parameter outside its range is SLUICE_USAGE. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/status.h"
+#include "engine/sampler.h"
 #include "kernels/cpu_backend.h"
 #include "model/forward.h"
 #include "os/memory_limit.h"
@@ -15,7 +16,9 @@
 #define CONTEXT_AUTO_MIN 4096
 #define LOGITS_BYTES_MAX (8 * MIB)
 #define EMBEDDING_IN_MEMORY_MAX (64 * MIB) /* above this an untied table stays on disk */
-#define BOOKKEEPING_BYTES MIB              /* structs and lists that are not charged */
+/* What is not charged: structs and lists, and about this much of a tokenizer for each token. */
+#define BOOKKEEPING_BYTES (2 * MIB)
+#define TOKENIZER_BYTES 128
 
 sluice_status sluice_sizes_machine(uint64_t *memory_bytes, sluice_error *err)
 {
@@ -57,7 +60,9 @@ static uint64_t scratch_bytes(const sluice_container *container,
     sluice_geometry geometry = sluice_model_geometry(config);
     return sluice_forward_scratch_bytes(config, format, sizes->embedding_on_disk, sizes->chunk,
                                         sizes->logits_rows) +
-           sluice_cpu_backend_bytes(&geometry, sizes->chunk, options->threads, options->exact);
+           sluice_cpu_backend_bytes(&geometry, sizes->chunk, options->threads, options->exact) +
+           sluice_sampler_bytes(config->vocab) + BOOKKEEPING_BYTES +
+           (uint64_t)config->vocab * TOKENIZER_BYTES;
 }
 
 static sluice_status check_options(const sluice_config *config,
@@ -77,7 +82,7 @@ static sluice_status check_options(const sluice_config *config,
 static uint64_t fixed_bytes(const sluice_sizes *sizes)
 {
     return sizes->trunk_bytes + (uint64_t)sizes->sessions * sizes->state_bytes +
-           sizes->scratch_bytes + BOOKKEEPING_BYTES;
+           sizes->scratch_bytes;
 }
 
 static sluice_status refuse(const sluice_sizes *sizes, sluice_error *err)
