@@ -86,6 +86,7 @@ static sluice_experts *open_cache(sluice_io *io, int slots, int slots_min, bool 
                                             .cache_bytes = (uint64_t)slots * LAYERS * BLOCK,
                                             .slots_min = slots_min,
                                             .io_engine = io,
+                                            .policy = "lru",
                                             .verify = verify};
     sluice_experts *experts;
     sluice_error err;

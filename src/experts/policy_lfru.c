@@ -12,7 +12,7 @@
 #include "experts/policy.h"
 
 /* In uses per slot. Short is LRU, long is LFU: doc/measurements/cache.md. */
-#define HALF_LIFE 4.0
+#define HALF_LIFE 8.0
 
 typedef struct lfru {
     sluice_cache_policy policy;
