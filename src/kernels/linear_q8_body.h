@@ -21,6 +21,10 @@
 /* Rows of activations that go through a panel before the next panel: they stay in the L2 cache. */
 #define BLOCK_BYTES (384 * 1024)
 
+/* One or two rows of activations stream their weights from memory faster than the processor
+ * prefetches by itself: 15 GB/s became 23 with 2 bits, 22 became 27 with 4 (Zen 4). */
+#define PREFETCH_BYTES 2048
+
 typedef struct tile_rows {
     const int8_t *x;            /* of the first row of the tile */
     const float *scales, *sums; /* the same */
@@ -40,6 +44,8 @@ V16_INLINE void dot_block(int bits, int tokens, const uint8_t *unit, const int8_
             chain[t][i] = dot_begin(bits, x, 0);
     }
     for (int32_t col = 0; col < block; col += SLUICE_UNIT_COLS, unit += linear_unit_bytes(bits)) {
+        LINEAR_UNROLL for (int l = 0; l < bits && tokens <= 2; l++)
+            __builtin_prefetch(unit + PREFETCH_BYTES + l * SLUICE_LINE_BYTES);
         LINEAR_UNROLL for (int half = 0; half < 2; half++)
         {
             line w[4];
