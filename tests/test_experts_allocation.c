@@ -27,8 +27,12 @@
 #define COUNTED 0
 #endif
 #endif
-#if !defined(COUNTED) && defined(__GLIBC__)
+#ifndef COUNTED
+#ifdef __GLIBC__
 #define COUNTED 1
+#else
+#define COUNTED 0
+#endif
 #endif
 
 static atomic_long allocations;
@@ -112,10 +116,6 @@ static void open_and_work(const sluice_experts_layer *layers, const char *engine
 static void nothing_allocates_after_opening(void **state)
 {
     (void)state;
-#if !COUNTED
-    print_message("skipped: allocations cannot be counted under sanitizers\n");
-    skip();
-#endif
     char path[] = "/tmp/sluice-test-allocation-XXXXXX";
     static char content[COUNT * BLOCK];
     long before = allocations;
@@ -145,6 +145,10 @@ static void nothing_allocates_after_opening(void **state)
 
 int main(void)
 {
+#if !COUNTED
+    print_message("skipped: allocations cannot be counted under sanitizers\n");
+    return 77;
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_allocates_after_opening),
     };

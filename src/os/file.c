@@ -39,8 +39,10 @@ bool sluice_file_read_text(const char *path, char *text, size_t bytes)
     ssize_t n = 1;
     while (n > 0 && done + 1 < bytes) {
         n = read(fd, text + done, bytes - 1 - done);
-        if (n < 0 && errno == EINTR) n = 1;
-        else if (n > 0) done += (size_t)n;
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n > 0)
+            done += (size_t)n;
     }
     close(fd);
     text[done] = '\0';

@@ -1,4 +1,5 @@
-/* Files: whole reads and writes at 64-bit offsets, direct reads, and writing that is all or nothing.
+/* Files: whole reads and writes at 64-bit offsets, direct reads, and writing that is all or
+ * nothing.
  *
  * What: the handful of operations that the rest needs, each of which retries EINTR, continues short
  * transfers and turns errno into one sentence with the file's name. What it does not do: buffering,
