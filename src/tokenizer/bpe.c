@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* Up to this many symbols a linear search for the lowest rank beats the heap. */
 #define SHORT_MAX 48
 #define NO_RANK UINT32_MAX
@@ -29,9 +31,17 @@ void sluice_bpe_init(sluice_bpe *bpe, const sluice_vocab *vocab)
     }
 }
 
+static const char memory_tag[] = "tokenizer";
+
+static void free_slots(sluice_bpe *bpe)
+{
+    if (!bpe->slots) return;
+    sluice_memory_free(NULL, bpe->slots, bpe->slot_count * sizeof *bpe->slots, memory_tag);
+}
+
 void sluice_bpe_free(sluice_bpe *bpe)
 {
-    free(bpe->slots);
+    free_slots(bpe);
     *bpe = (sluice_bpe){0};
 }
 
@@ -66,27 +76,50 @@ static const sluice_merge_slot *find_merge(const sluice_bpe *bpe, int32_t left, 
     return slot->left < 0 ? NULL : slot;
 }
 
-static bool grow_slots(sluice_bpe *bpe)
+/* Makes room for this many slots, a power of two. */
+static bool resize_slots(sluice_bpe *bpe, size_t slot_count)
 {
+    void *memory;
+    if (sluice_memory_new(NULL, slot_count * sizeof *bpe->slots, memory_tag, &memory, NULL) !=
+        SLUICE_OK) {
+        return false;
+    }
     sluice_bpe grown = *bpe;
-    grown.slot_count = bpe->slot_count ? bpe->slot_count * 2 : 1024;
-    grown.slots = malloc(grown.slot_count * sizeof *grown.slots);
-    if (!grown.slots) return false;
-    for (size_t i = 0; i < grown.slot_count; i++)
+    grown.slot_count = slot_count;
+    grown.slots = memory;
+    for (size_t i = 0; i < slot_count; i++)
         grown.slots[i].left = -1;
     for (size_t i = 0; i < bpe->slot_count; i++) {
         const sluice_merge_slot *slot = &bpe->slots[i];
         if (slot->left >= 0) *find_slot(&grown, slot->left, slot->right) = *slot;
     }
-    free(bpe->slots);
+    free_slots(bpe);
     *bpe = grown;
     return true;
+}
+
+void sluice_bpe_reserve(sluice_bpe *bpe, size_t merges)
+{
+    size_t slot_count = 1024;
+    if (merges > SLUICE_VOCAB_MAX) merges = SLUICE_VOCAB_MAX;
+    while (slot_count < merges * 2)
+        slot_count *= 2;
+    if (slot_count > bpe->slot_count) resize_slots(bpe, slot_count);
+}
+
+void sluice_bpe_announce(const sluice_bpe *bpe, int32_t left, int32_t right)
+{
+    if (!bpe->slot_count) return;
+    __builtin_prefetch(&bpe->slots[hash_pair(left, right) & (bpe->slot_count - 1)], 1);
 }
 
 bool sluice_bpe_add_merge(sluice_bpe *bpe, int32_t left, int32_t right, uint32_t rank,
                           int32_t merged)
 {
-    if (bpe->used >= bpe->slot_count / 2 && !grow_slots(bpe)) return false;
+    if (bpe->used >= bpe->slot_count / 2 &&
+        !resize_slots(bpe, bpe->slot_count ? bpe->slot_count * 2 : 1024)) {
+        return false;
+    }
     sluice_merge_slot *slot = find_slot(bpe, left, right);
     if (slot->left < 0) bpe->used++;
     *slot = (sluice_merge_slot){left, right, rank, merged};

@@ -42,6 +42,12 @@ typedef struct sluice_bpe_scratch {
 void sluice_bpe_init(sluice_bpe *bpe, const sluice_vocab *vocab);
 void sluice_bpe_free(sluice_bpe *bpe);
 
+/* Room for about this many merges at once. A hint: failing to follow it is no failure. */
+void sluice_bpe_reserve(sluice_bpe *bpe, size_t merges);
+
+/* Says that this pair will be added soon, so that its place is fetched from memory meanwhile. */
+void sluice_bpe_announce(const sluice_bpe *bpe, int32_t left, int32_t right);
+
 /* Of equal pairs the last counts, as in the reference. False if there is no memory. */
 bool sluice_bpe_add_merge(sluice_bpe *bpe, int32_t left, int32_t right, uint32_t rank,
                           int32_t merged);

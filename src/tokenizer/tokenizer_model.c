@@ -3,13 +3,13 @@
  * second. */
 #include <inttypes.h>
 
+#include "tokenizer/merge_batch.h"
 #include "tokenizer/tokenizer_file.h"
 
 typedef struct model_reader {
     sluice_tokenizer *tokenizer;
     sluice_json_reader *reader;
-    sluice_text_buffer left, right; /* the two sides of a merge, as bytes */
-    int32_t guess; /* the token of the next merge: ids mostly follow the merges' order */
+    sluice_merge_batch batch;
     bool has_vocab, has_merges, merges_wait;
     sluice_json_reader merges; /* at the merges, if they stand before the vocabulary */
 } model_reader;
@@ -41,8 +41,6 @@ static sluice_status read_vocab(model_reader *m, sluice_json_token token, sluice
         return sluice_fail(err, SLUICE_CORRUPT, "%s: two vocabularies", reader->name);
     }
     m->has_vocab = true;
-    /* A token and its merge take about 48 bytes of the file. */
-    sluice_vocab_reserve(&m->tokenizer->vocab, (reader->length - reader->at) / 48);
     sluice_text_buffer spelling = {0};
     sluice_status status = SLUICE_OK;
     for (;;) {
@@ -66,63 +64,13 @@ static sluice_status read_vocab(model_reader *m, sluice_json_token token, sluice
         if (status != SLUICE_OK) break;
     }
     sluice_text_buffer_free(&spelling);
-    return status;
-}
-
-/* The token of a merge. A right guess saves a random access to the table, a fifth of the loading.
- */
-static int32_t find_merged(model_reader *m, const char *bytes, size_t length)
-{
-    const sluice_vocab *vocab = &m->tokenizer->vocab;
-    size_t guessed_length = 0;
-    const char *guessed = sluice_vocab_token(vocab, m->guess, &guessed_length);
-    bool right = guessed && guessed_length == length && !vocab->entries[m->guess].literal &&
-                 memcmp(guessed, bytes, length) == 0;
-    int32_t id = right ? m->guess : sluice_vocab_find(vocab, bytes, length, false);
-    m->guess = id + 1;
-    return id;
-}
-
-/* One merge of two tokens, given as bytes in m->left and m->right. */
-static sluice_status add_merge(model_reader *m, bool left_literal, bool right_literal,
-                               uint32_t rank, sluice_error *err)
-{
-    const sluice_vocab *vocab = &m->tokenizer->vocab;
-    const char *name = m->reader->name;
-    if (m->left.failed || m->right.failed) {
-        return sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for the merges", name);
-    }
-    if (!m->left.length || !m->right.length) {
-        return sluice_fail(err, SLUICE_CORRUPT, "%s: merge %" PRIu32 " has an empty side", name,
-                           rank);
-    }
-    int32_t left = sluice_vocab_find(vocab, m->left.bytes, m->left.length, left_literal);
-    int32_t right = sluice_vocab_find(vocab, m->right.bytes, m->right.length, right_literal);
-    sluice_text_buffer_append(&m->left, m->right.bytes, m->right.length);
-    if (m->left.failed) {
-        return sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for the merges", name);
-    }
-    /* A literal token is never met in text, so merges of one never apply. */
-    if (left >= 0 && right >= 0 && (left_literal || right_literal)) return SLUICE_OK;
-    int32_t merged = find_merged(m, m->left.bytes, m->left.length);
-    if (left < 0 || right < 0 || merged < 0) {
-        int shown = m->left.length > 60 ? 60 : (int)m->left.length;
-        return sluice_fail(err, SLUICE_CORRUPT,
-                           "%s: merge %" PRIu32 " (\"%.*s\") %s, which is not in the vocabulary",
-                           name, rank, shown, m->left.bytes,
-                           left < 0    ? "has a left side"
-                           : right < 0 ? "has a right side"
-                                       : "gives a token");
-    }
-    if (!sluice_bpe_add_merge(&m->tokenizer->bpe, left, right, rank, merged)) {
-        return sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for the merges", name);
-    }
-    return SLUICE_OK;
+    if (status != SLUICE_OK) return status;
+    return sluice_vocab_index(&m->tokenizer->vocab, reader->name, err);
 }
 
 /* "a b": the form of older files. Neither side can hold a space, which the alphabet spells U+0120.
  */
-static sluice_status read_spaced_merge(model_reader *m, uint32_t rank, sluice_error *err)
+static sluice_status read_spaced_merge(model_reader *m, sluice_error *err)
 {
     const char *text = m->reader->text;
     size_t length = m->reader->text_length;
@@ -131,41 +79,38 @@ static sluice_status read_spaced_merge(model_reader *m, uint32_t rank, sluice_er
     if (!space || memchr(space + 1, ' ', length - left - 1)) {
         return sluice_fail(err, SLUICE_CORRUPT,
                            "%s: merge %" PRIu32 " is not two tokens with a space between",
-                           m->reader->name, rank);
+                           m->reader->name, m->batch.rank);
     }
-    m->left.length = m->right.length = 0;
-    bool left_literal = sluice_vocab_spell(text, left, &m->left);
-    bool right_literal = sluice_vocab_spell(space + 1, length - left - 1, &m->right);
-    return add_merge(m, left_literal, right_literal, rank, err);
+    sluice_merge_batch_side(&m->batch, 0, text, left);
+    sluice_merge_batch_side(&m->batch, 1, space + 1, length - left - 1);
+    return sluice_merge_batch_next(&m->batch, err);
 }
 
-static sluice_status read_paired_merge(model_reader *m, uint32_t rank, sluice_error *err)
+static sluice_status read_paired_merge(model_reader *m, sluice_error *err)
 {
     sluice_json_reader *reader = m->reader;
     sluice_json_token token;
-    bool literal[2];
-    sluice_text_buffer *sides[2] = {&m->left, &m->right};
-    for (int i = 0; i < 2; i++) {
+    for (int side = 0; side < 2; side++) {
         SLUICE_TRY(sluice_json_next(reader, &token, err));
         if (token != SLUICE_JSON_STRING) return wrong(m, "a side of a merge", token, err);
-        sides[i]->length = 0;
-        literal[i] = sluice_vocab_spell(reader->text, reader->text_length, sides[i]);
+        sluice_merge_batch_side(&m->batch, side, reader->text, reader->text_length);
     }
     SLUICE_TRY(sluice_json_next(reader, &token, err));
     if (token != SLUICE_JSON_ARRAY_END) return wrong(m, "a third side of a merge", token, err);
-    return add_merge(m, literal[0], literal[1], rank, err);
+    return sluice_merge_batch_next(&m->batch, err);
 }
 
 static sluice_status read_merges(model_reader *m, sluice_json_token token, sluice_error *err)
 {
     if (token != SLUICE_JSON_ARRAY) return wrong(m, "model.merges", token, err);
-    for (uint32_t rank = 0;; rank++) {
+    sluice_bpe_reserve(m->batch.bpe, (size_t)m->batch.vocab->count);
+    for (;;) {
         SLUICE_TRY(sluice_json_next(m->reader, &token, err));
-        if (token == SLUICE_JSON_ARRAY_END) return SLUICE_OK;
+        if (token == SLUICE_JSON_ARRAY_END) return sluice_merge_batch_flush(&m->batch, err);
         if (token == SLUICE_JSON_STRING) {
-            SLUICE_TRY(read_spaced_merge(m, rank, err));
+            SLUICE_TRY(read_spaced_merge(m, err));
         } else if (token == SLUICE_JSON_ARRAY) {
-            SLUICE_TRY(read_paired_merge(m, rank, err));
+            SLUICE_TRY(read_paired_merge(m, err));
         } else {
             return wrong(m, "a merge", token, err);
         }
@@ -268,11 +213,12 @@ static sluice_status read_members(model_reader *m, sluice_error *err)
 sluice_status sluice_tokenizer_read_model(sluice_tokenizer *tokenizer, sluice_json_reader *reader,
                                           sluice_json_token first, sluice_error *err)
 {
-    model_reader m = {.tokenizer = tokenizer, .reader = reader};
+    model_reader m = {.tokenizer = tokenizer,
+                      .reader = reader,
+                      .batch = {reader->name, &tokenizer->vocab, &tokenizer->bpe}};
     if (first != SLUICE_JSON_OBJECT) return wrong(&m, "the model", first, err);
     sluice_status status = read_members(&m, err);
-    sluice_text_buffer_free(&m.left);
-    sluice_text_buffer_free(&m.right);
+    sluice_merge_batch_free(&m.batch);
     if (status == SLUICE_OK) sluice_bpe_init(&tokenizer->bpe, &tokenizer->vocab);
     return status;
 }

@@ -3,35 +3,57 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "tokenizer/utf8.h"
 
-/* Two rounds of multiply and fold over eight bytes at a time. Files are chosen by their user, so a
- * crafted one can at worst be slow to load. */
-static uint32_t hash_bytes(const char *bytes, size_t length, bool literal)
+/* Tokens of at most this many bytes are their own key. */
+#define SHORT_MAX 7
+/* Tokens whose slots are fetched from memory together. */
+#define BATCH 32
+/* In the lowest byte of the key of a longer token; that of a short one is its length and a flag. */
+#define IS_LONG 0xFF
+
+static uint64_t mix(uint64_t value)
 {
-    const uint64_t factor = UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t hash = (length << 1 | literal) * factor;
-    while (length >= 8) {
-        uint64_t word;
-        memcpy(&word, bytes, 8);
-        hash = (hash ^ word) * factor;
-        hash ^= hash >> 32;
-        bytes += 8;
-        length -= 8;
+    value *= UINT64_C(0x9E3779B97F4A7C15);
+    value ^= value >> 32;
+    value *= UINT64_C(0xBF58476D1CE4E5B9);
+    return value ^ value >> 29;
+}
+
+/* What stands for a token in the table: its bytes themselves, or a hash of them (files are chosen
+ * by their user, so a crafted one can at worst be slow to load). */
+uint64_t sluice_vocab_key(const char *bytes, size_t length, bool literal)
+{
+    uint64_t word = 0;
+    if (length <= SHORT_MAX) {
+        memcpy(&word, bytes, length);
+        return word << 8 | length | (uint64_t)literal << 3;
     }
-    uint64_t rest = 0;
-    memcpy(&rest, bytes, length);
-    hash = (hash ^ rest) * factor;
-    hash ^= hash >> 29;
-    hash *= UINT64_C(0xBF58476D1CE4E5B9);
-    return (uint32_t)(hash >> 32);
+    uint64_t hash = length << 1 | literal;
+    for (; length >= 8; bytes += 8, length -= 8) {
+        memcpy(&word, bytes, 8);
+        hash = mix(hash ^ word);
+    }
+    word = 0;
+    memcpy(&word, bytes, length);
+    return mix(hash ^ word) | IS_LONG;
+}
+
+/* The table is read in no order at all: on huge pages that misses the TLB far less. */
+static const char memory_tag[] = "tokenizer";
+
+static void free_slots(sluice_vocab *vocab)
+{
+    if (!vocab->slots) return;
+    sluice_memory_free(NULL, vocab->slots, vocab->slot_count * sizeof *vocab->slots, memory_tag);
 }
 
 void sluice_vocab_free(sluice_vocab *vocab)
 {
     sluice_text_buffer_free(&vocab->bytes);
     free(vocab->entries);
-    free(vocab->slots);
+    free_slots(vocab);
     *vocab = (sluice_vocab){0};
 }
 
@@ -74,14 +96,15 @@ bool sluice_vocab_spell(const char *spelling, size_t length, sluice_text_buffer 
 }
 
 /* The slot that holds the token, or the empty one where it belongs. */
-static sluice_vocab_slot *find_slot(const sluice_vocab *vocab, uint32_t hash, const char *bytes,
+static sluice_vocab_slot *find_slot(const sluice_vocab *vocab, uint64_t key, const char *bytes,
                                     size_t length, bool literal)
 {
     size_t mask = vocab->slot_count - 1;
-    for (size_t at = hash & mask;; at = (at + 1) & mask) {
+    for (size_t at = mix(key) & mask;; at = (at + 1) & mask) {
         sluice_vocab_slot *slot = &vocab->slots[at];
         if (slot->id < 0) return slot;
-        if (slot->hash != hash) continue;
+        if (slot->key != key) continue;
+        if ((key & 0xFF) != IS_LONG) return slot;
         const sluice_vocab_entry *entry = &vocab->entries[slot->id];
         if (entry->length == length && entry->literal == literal &&
             memcmp(vocab->bytes.bytes + entry->offset, bytes, length) == 0) {
@@ -92,19 +115,23 @@ static sluice_vocab_slot *find_slot(const sluice_vocab *vocab, uint32_t hash, co
 
 static bool resize_slots(sluice_vocab *vocab, size_t slot_count)
 {
-    sluice_vocab_slot *slots = malloc(slot_count * sizeof *slots);
-    if (!slots) return false;
+    void *memory;
+    if (sluice_memory_new(NULL, slot_count * sizeof *vocab->slots, memory_tag, &memory, NULL) !=
+        SLUICE_OK) {
+        return false;
+    }
+    sluice_vocab_slot *slots = memory;
     for (size_t i = 0; i < slot_count; i++)
         slots[i].id = -1;
     for (size_t i = 0; i < vocab->slot_count; i++) {
         sluice_vocab_slot slot = vocab->slots[i];
         if (slot.id < 0) continue;
-        size_t at = slot.hash & (slot_count - 1);
+        size_t at = mix(slot.key) & (slot_count - 1);
         while (slots[at].id >= 0)
             at = (at + 1) & (slot_count - 1);
         slots[at] = slot;
     }
-    free(vocab->slots);
+    free_slots(vocab);
     vocab->slots = slots;
     vocab->slot_count = slot_count;
     return true;
@@ -123,14 +150,53 @@ static bool grow_entries(sluice_vocab *vocab, int32_t needed)
     return true;
 }
 
-void sluice_vocab_reserve(sluice_vocab *vocab, size_t tokens)
+/* Puts a token that stands in entries into the index. */
+static sluice_status insert(sluice_vocab *vocab, const char *name, int32_t id, uint64_t key,
+                            sluice_error *err)
 {
+    const sluice_vocab_entry *entry = &vocab->entries[id];
+    const char *bytes = vocab->bytes.bytes + entry->offset;
+    sluice_vocab_slot *slot = find_slot(vocab, key, bytes, entry->length, entry->literal);
+    if (slot->id >= 0) {
+        int shown = entry->length > 60 ? 60 : (int)entry->length;
+        return sluice_fail(err, SLUICE_CORRUPT,
+                           "%s: token \"%.*s\" stands in the vocabulary twice, as %d and %d", name,
+                           shown, bytes, (int)slot->id, (int)id);
+    }
+    *slot = (sluice_vocab_slot){key, id};
+    vocab->used++;
+    return SLUICE_OK;
+}
+
+static uint64_t entry_key(const sluice_vocab *vocab, int32_t id)
+{
+    const sluice_vocab_entry *entry = &vocab->entries[id];
+    return sluice_vocab_key(vocab->bytes.bytes + entry->offset, entry->length, entry->literal);
+}
+
+sluice_status sluice_vocab_index(sluice_vocab *vocab, const char *name, sluice_error *err)
+{
+    uint64_t keys[BATCH];
     size_t slot_count = 1024;
-    if (tokens > SLUICE_VOCAB_MAX) tokens = SLUICE_VOCAB_MAX;
-    while (slot_count < tokens * 2)
+    while (slot_count / 2 <= (size_t)vocab->count)
         slot_count *= 2;
-    if (slot_count > vocab->slot_count) resize_slots(vocab, slot_count);
-    grow_entries(vocab, (int32_t)tokens);
+    vocab->used = 0;
+    if (!resize_slots(vocab, slot_count)) {
+        return sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for the vocabulary", name);
+    }
+    for (int32_t first = 0; first < vocab->count; first += BATCH) {
+        int32_t end = vocab->count - first < BATCH ? vocab->count : first + BATCH;
+        for (int32_t id = first; id < end; id++) {
+            if (!vocab->entries[id].exists) continue;
+            keys[id - first] = entry_key(vocab, id);
+            sluice_vocab_announce(vocab, keys[id - first]);
+        }
+        for (int32_t id = first; id < end; id++) {
+            if (!vocab->entries[id].exists) continue;
+            SLUICE_TRY(insert(vocab, name, id, keys[id - first], err));
+        }
+    }
+    return SLUICE_OK;
 }
 
 sluice_status sluice_vocab_add(sluice_vocab *vocab, const char *name, const char *spelling,
@@ -147,30 +213,34 @@ sluice_status sluice_vocab_add(sluice_vocab *vocab, const char *name, const char
     }
     size_t offset = vocab->bytes.length;
     bool literal = sluice_vocab_spell(spelling, length, &vocab->bytes);
-    bool room = !vocab->bytes.failed && vocab->bytes.length <= UINT32_MAX &&
-                grow_entries(vocab, (int32_t)id + 1) &&
-                (vocab->used < vocab->slot_count / 2 ||
-                 resize_slots(vocab, vocab->slot_count ? vocab->slot_count * 2 : 1024));
-    if (!room) return sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for the vocabulary", name);
-    const char *bytes = vocab->bytes.bytes + offset;
-    size_t count = vocab->bytes.length - offset;
-    uint32_t hash = hash_bytes(bytes, count, literal);
-    sluice_vocab_slot *slot = find_slot(vocab, hash, bytes, count, literal);
-    if (slot->id >= 0) {
-        return sluice_fail(err, SLUICE_CORRUPT, "%s: token \"%.*s\" stands in the vocabulary twice",
-                           name, shown, spelling);
+    bool is_full = vocab->slot_count && vocab->used >= vocab->slot_count / 2;
+    if (vocab->bytes.failed || vocab->bytes.length > UINT32_MAX ||
+        !grow_entries(vocab, (int32_t)id + 1) ||
+        (is_full && !resize_slots(vocab, vocab->slot_count * 2))) {
+        return sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for the vocabulary", name);
     }
-    *slot = (sluice_vocab_slot){hash, (int32_t)id};
-    vocab->used++;
-    vocab->entries[id] = (sluice_vocab_entry){(uint32_t)offset, (uint32_t)count, true, literal};
+    vocab->entries[id] = (sluice_vocab_entry){
+        (uint32_t)offset, (uint32_t)(vocab->bytes.length - offset), true, literal};
     if (id >= vocab->count) vocab->count = (int32_t)id + 1;
-    return SLUICE_OK;
+    if (!vocab->slot_count) return SLUICE_OK;
+    return insert(vocab, name, (int32_t)id, entry_key(vocab, (int32_t)id), err);
+}
+
+void sluice_vocab_announce(const sluice_vocab *vocab, uint64_t key)
+{
+    if (vocab->slot_count) __builtin_prefetch(&vocab->slots[mix(key) & (vocab->slot_count - 1)]);
+}
+
+int32_t sluice_vocab_find_key(const sluice_vocab *vocab, uint64_t key, const char *bytes,
+                              size_t length, bool literal)
+{
+    return vocab->slot_count ? find_slot(vocab, key, bytes, length, literal)->id : -1;
 }
 
 int32_t sluice_vocab_find(const sluice_vocab *vocab, const char *bytes, size_t length, bool literal)
 {
-    if (!vocab->slot_count) return -1;
-    return find_slot(vocab, hash_bytes(bytes, length, literal), bytes, length, literal)->id;
+    return sluice_vocab_find_key(vocab, sluice_vocab_key(bytes, length, literal), bytes, length,
+                                 literal);
 }
 
 const char *sluice_vocab_token(const sluice_vocab *vocab, int32_t id, size_t *length)

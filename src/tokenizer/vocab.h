@@ -22,8 +22,9 @@ typedef struct sluice_vocab_entry {
     bool exists, literal;
 } sluice_vocab_entry;
 
+/* Most tokens fit into a key whole, so that finding them touches this slot and nothing else. */
 typedef struct sluice_vocab_slot {
-    uint32_t hash;
+    uint64_t key;
     int32_t id; /* -1: empty */
 } sluice_vocab_slot;
 
@@ -38,16 +39,24 @@ typedef struct sluice_vocab {
 
 void sluice_vocab_free(sluice_vocab *vocab);
 
-/* Room for about this many tokens at once. A hint: failing to follow it is no failure. */
-void sluice_vocab_reserve(sluice_vocab *vocab, size_t tokens);
-
-/* Adds a token by its spelling. SLUICE_CORRUPT: the id or the spelling is taken, or the id is out
- * of range; the sentence names the token, and name the file. */
+/* Adds a token by its spelling. SLUICE_CORRUPT: the id or (once there is an index) the spelling is
+ * taken, or the id is out of range; the sentence names the token, and name the file. */
 sluice_status sluice_vocab_add(sluice_vocab *vocab, const char *name, const char *spelling,
                                size_t length, int64_t id, sluice_error *err);
 
+/* Makes the index by bytes, at once for all tokens so far: nothing is found before. SLUICE_CORRUPT:
+ * two tokens are spelled alike. */
+sluice_status sluice_vocab_index(sluice_vocab *vocab, const char *name, sluice_error *err);
+
 /* Appends the bytes that a spelling stands for; returns whether it is literal. */
 bool sluice_vocab_spell(const char *spelling, size_t length, sluice_text_buffer *to);
+
+/* Looking up many tokens in no order spends its time waiting for memory, so a caller may compute
+ * keys first, announce them, and find the tokens a little later. */
+uint64_t sluice_vocab_key(const char *bytes, size_t length, bool literal);
+void sluice_vocab_announce(const sluice_vocab *vocab, uint64_t key);
+int32_t sluice_vocab_find_key(const sluice_vocab *vocab, uint64_t key, const char *bytes,
+                              size_t length, bool literal);
 
 /* The id of a token, or -1. */
 int32_t sluice_vocab_find(const sluice_vocab *vocab, const char *bytes, size_t length,
