@@ -4,6 +4,7 @@
 
 #include "options.h"
 
+extern const cli_command cli_command_bench;
 extern const cli_command cli_command_chat;
 extern const cli_command cli_command_completion;
 extern const cli_command cli_command_convert;
