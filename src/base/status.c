@@ -34,6 +34,9 @@ sluice_status sluice_fail(sluice_error *err, sluice_status code, const char *for
         err->code = code;
         vsnprintf(err->detail, sizeof err->detail, format, args);
         va_end(args);
+        /* Names and values from files are quoted in it: it stays one line whatever they hold. */
+        for (char *c = err->detail; *c; c++)
+            if ((unsigned char)*c < ' ' || *c == 0x7f) *c = ' ';
     }
     return code;
 }

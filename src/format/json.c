@@ -12,8 +12,9 @@ sluice_status sluice_jansson_parse(const char *text, size_t bytes, const char *f
     if (!value) {
         if (json_error_code(&error) == json_error_out_of_memory)
             return sluice_fail(err, SLUICE_NO_MEMORY, "%s: not enough memory to read it", file);
-        return sluice_fail(err, SLUICE_CORRUPT, "%s: not valid JSON: %s (line %d, column %d)", file,
-                           error.text, error.line, error.column);
+        bool utf8 = json_error_code(&error) == json_error_invalid_utf8;
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: not valid %s: %s (line %d, column %d)", file,
+                           utf8 ? "UTF-8" : "JSON", error.text, error.line, error.column);
     }
     if (!json_is_object(value)) {
         json_decref(value);
