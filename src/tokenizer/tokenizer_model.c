@@ -213,9 +213,10 @@ static sluice_status read_members(model_reader *m, sluice_error *err)
 sluice_status sluice_tokenizer_read_model(sluice_tokenizer *tokenizer, sluice_json_reader *reader,
                                           sluice_json_token first, sluice_error *err)
 {
-    model_reader m = {.tokenizer = tokenizer,
-                      .reader = reader,
-                      .batch = {reader->name, &tokenizer->vocab, &tokenizer->bpe}};
+    model_reader m = {
+        .tokenizer = tokenizer,
+        .reader = reader,
+        .batch = {.name = reader->name, .vocab = &tokenizer->vocab, .bpe = &tokenizer->bpe}};
     if (first != SLUICE_JSON_OBJECT) return wrong(&m, "the model", first, err);
     sluice_status status = read_members(&m, err);
     sluice_merge_batch_free(&m.batch);
