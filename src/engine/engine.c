@@ -156,10 +156,12 @@ static void fill_info(sluice_engine *engine, const char *dir)
 static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_error *err)
 {
     uint64_t memory = engine->options.memory_bytes;
+    sluice_sizes_model needs;
     SLUICE_TRY(sluice_container_open(dir, &engine->container, err));
     SLUICE_TRY(choose_threads(engine, err));
     if (!memory) SLUICE_TRY(sluice_sizes_machine(&memory, err));
-    SLUICE_TRY(sluice_sizes_plan(engine->container, &engine->options, memory, &engine->sizes, err));
+    SLUICE_TRY(sluice_sizes_measure(engine->container, &needs, err));
+    SLUICE_TRY(sluice_sizes_plan(&needs, &engine->options, memory, &engine->sizes, err));
     SLUICE_TRY(sluice_budget_new(memory, &engine->budget, err));
     SLUICE_TRY(open_tokenizer(engine, dir, err));
     SLUICE_TRY(sluice_pool_new(engine->options.threads, NULL, &engine->pool, err));

@@ -37,29 +37,35 @@ static uint64_t state_bytes(const sluice_config *config, int32_t context)
     return layout.bytes;
 }
 
-/* The largest record, and the bytes of all. */
-static uint64_t measure_bank(const sluice_container *container, uint64_t *record_bytes)
+bool sluice_sizes_embedding_on_disk(const sluice_config *config, uint64_t bytes)
 {
-    const sluice_config *config = sluice_container_config(container);
-    uint64_t bank = 0;
-    *record_bytes = 0;
-    for (int32_t i = 0; i < config->layers; i++) {
-        const sluice_expert_file *file = sluice_container_experts(container, i);
-        bank += (uint64_t)file->count * file->layout.bytes;
-        if (file->layout.bytes > *record_bytes) *record_bytes = file->layout.bytes;
-    }
-    return bank;
+    return !config->tied && bytes > EMBEDDING_IN_MEMORY_MAX;
 }
 
-static uint64_t scratch_bytes(const sluice_container *container,
-                              const sluice_engine_options *options, const sluice_sizes *sizes)
+sluice_status sluice_sizes_measure(const sluice_container *container, sluice_sizes_model *model,
+                                   sluice_error *err)
 {
     const sluice_config *config = sluice_container_config(container);
     const sluice_trunk_tensor *table = sluice_container_tensor(container, "embed_tokens.weight");
-    sluice_weight_format format = table ? table->format : (sluice_weight_format){0};
+    *model = (sluice_sizes_model){.config = config};
+    if (table) model->embedding = table->format;
+    model->embedding_on_disk = table && sluice_sizes_embedding_on_disk(config, table->bytes);
+    for (int32_t i = 0; i < config->layers; i++) {
+        const sluice_expert_file *file = sluice_container_experts(container, i);
+        model->bank_bytes += (uint64_t)file->count * file->layout.bytes;
+        if (file->layout.bytes > model->record_bytes) model->record_bytes = file->layout.bytes;
+    }
+    const sluice_model_options options = {.embedding_on_disk = model->embedding_on_disk};
+    return sluice_model_measure(container, &options, &model->trunk_bytes, err);
+}
+
+static uint64_t scratch_bytes(const sluice_sizes_model *model, const sluice_engine_options *options,
+                              const sluice_sizes *sizes)
+{
+    const sluice_config *config = model->config;
     sluice_geometry geometry = sluice_model_geometry(config);
-    return sluice_forward_scratch_bytes(config, format, sizes->embedding_on_disk, sizes->chunk,
-                                        sizes->logits_rows) +
+    return sluice_forward_scratch_bytes(config, model->embedding, sizes->embedding_on_disk,
+                                        sizes->chunk, sizes->logits_rows) +
            sluice_cpu_backend_bytes(&geometry, sizes->chunk, options->threads, options->exact) +
            sluice_sampler_bytes(config->vocab) + BOOKKEEPING_BYTES +
            (uint64_t)config->vocab * TOKENIZER_BYTES;
@@ -116,15 +122,15 @@ static void choose_context(const sluice_config *config, const sluice_engine_opti
 }
 
 /* A long chunk reads each expert less often, so scratch may take an eighth of the budget. */
-static void choose_chunk(const sluice_container *container, const sluice_engine_options *options,
+static void choose_chunk(const sluice_sizes_model *model, const sluice_engine_options *options,
                          sluice_sizes *sizes)
 {
     sizes->chunk = options->chunk ? options->chunk : CHUNK_AUTO_MAX;
-    sizes->scratch_bytes = scratch_bytes(container, options, sizes);
+    sizes->scratch_bytes = scratch_bytes(model, options, sizes);
     while (!options->chunk && sizes->chunk > CHUNK_MIN &&
            (sizes->scratch_bytes > sizes->memory_bytes / 8 || sizes->chunk / 2 >= sizes->context)) {
         sizes->chunk /= 2;
-        sizes->scratch_bytes = scratch_bytes(container, options, sizes);
+        sizes->scratch_bytes = scratch_bytes(model, options, sizes);
     }
 }
 
@@ -134,26 +140,27 @@ static void choose_logits_rows(const sluice_config *config, sluice_sizes *sizes)
     sizes->logits_rows = rows < 1 ? 1 : rows > CHUNK_MIN ? CHUNK_MIN : (int32_t)rows;
 }
 
-sluice_status sluice_sizes_plan(const sluice_container *container,
+uint64_t sluice_sizes_floor(const sluice_sizes *sizes)
+{
+    return fixed_bytes(sizes) + sizes->cache_floor_bytes;
+}
+
+sluice_status sluice_sizes_plan(const sluice_sizes_model *model,
                                 const sluice_engine_options *options, uint64_t memory_bytes,
                                 sluice_sizes *sizes, sluice_error *err)
 {
-    const sluice_config *config = sluice_container_config(container);
+    const sluice_config *config = model->config;
     SLUICE_TRY(check_options(config, options, err));
-    *sizes = (sluice_sizes){.memory_bytes = memory_bytes};
+    *sizes = (sluice_sizes){.memory_bytes = memory_bytes,
+                            .trunk_bytes = model->trunk_bytes,
+                            .bank_bytes = model->bank_bytes,
+                            .embedding_on_disk = model->embedding_on_disk};
     sizes->sessions = options->sessions ? options->sessions : 1;
-
-    const sluice_trunk_tensor *table = sluice_container_tensor(container, "embed_tokens.weight");
-    sizes->embedding_on_disk = table && !config->tied && table->bytes > EMBEDDING_IN_MEMORY_MAX;
-    sluice_model_options model_options = {.embedding_on_disk = sizes->embedding_on_disk};
-    SLUICE_TRY(sluice_model_measure(container, &model_options, &sizes->trunk_bytes, err));
-
-    uint64_t record_bytes;
-    sizes->bank_bytes = measure_bank(container, &record_bytes);
-    sizes->cache_floor_bytes = (uint64_t)(config->top_k + SLUICE_CACHE_SLOTS_SPARE) * record_bytes;
+    sizes->cache_floor_bytes =
+        (uint64_t)(config->top_k + SLUICE_CACHE_SLOTS_SPARE) * model->record_bytes;
     choose_context(config, options, sizes);
     choose_logits_rows(config, sizes);
-    choose_chunk(container, options, sizes);
+    choose_chunk(model, options, sizes);
 
     uint64_t fixed = fixed_bytes(sizes);
     if (memory_bytes < fixed || memory_bytes - fixed < sizes->cache_floor_bytes)

@@ -28,12 +28,30 @@ typedef struct sluice_sizes {
     bool embedding_on_disk;
 } sluice_sizes;
 
+/* What of a model takes memory: read off a container, or worked out for one that does not exist. */
+typedef struct sluice_sizes_model {
+    const sluice_config *config;
+    sluice_weight_format embedding; /* of the table */
+    bool embedding_on_disk;
+    uint64_t trunk_bytes;  /* that stay in memory */
+    uint64_t record_bytes; /* of the largest expert */
+    uint64_t bank_bytes;
+} sluice_sizes_model;
+
+sluice_status sluice_sizes_measure(const sluice_container *container, sluice_sizes_model *model,
+                                   sluice_error *err);
+/* Whether a table of so many bytes is read from disk a row at a time. */
+bool sluice_sizes_embedding_on_disk(const sluice_config *config, uint64_t bytes);
+
 /* memory_bytes: the budget. options: context, chunk, sessions and cache_bytes are honoured where
  * they are set; threads must be set. SLUICE_USAGE: one of them is impossible; SLUICE_NO_MEMORY: the
- * budget is below the floor. */
-sluice_status sluice_sizes_plan(const sluice_container *container,
+ * budget is below the floor (sizes then says which: sluice_sizes_floor). */
+sluice_status sluice_sizes_plan(const sluice_sizes_model *model,
                                 const sluice_engine_options *options, uint64_t memory_bytes,
                                 sluice_sizes *sizes, sluice_error *err);
+
+/* The least budget with these sizes. */
+uint64_t sluice_sizes_floor(const sluice_sizes *sizes);
 
 /* What the engine may take on this machine when the caller does not say: what is free now, within
  * cgroup limits, less some slack. */
