@@ -109,8 +109,9 @@ static sluice_status check(const sluice_geometry *g, const sluice_cpu_options *o
     if (g->heads && (g->rotary_dim < 0 || g->rotary_dim % 2 || g->rotary_dim > g->head_dim))
         return sluice_fail(err, SLUICE_UNSUPPORTED, "rotary dimension %d of %d", g->rotary_dim,
                            g->head_dim);
-    if (g->gdn_v_heads && (g->gdn_k_heads < 1 || g->gdn_v_heads % g->gdn_k_heads ||
-                           g->gdn_k_dim < 1 || g->gdn_v_dim < 1 || g->conv_width < 1))
+    if (g->gdn_v_heads &&
+        (g->gdn_k_heads < 1 || g->gdn_v_heads % g->gdn_k_heads || g->gdn_k_dim < 1 ||
+         g->gdn_v_dim < 1 || g->conv_width < 1 || g->conv_width > SLUICE_CONV_WIDTH_MAX))
         return sluice_fail(err, SLUICE_UNSUPPORTED,
                            "a delta rule with %d key heads of %d, %d value heads of %d, width %d",
                            g->gdn_k_heads, g->gdn_k_dim, g->gdn_v_heads, g->gdn_v_dim,

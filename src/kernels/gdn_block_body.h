@@ -93,6 +93,22 @@ static void gdn_scores(const sluice_gdn_head *h, const gdn_space *space)
     }
 }
 
+/* Sixteen rows and columns of U: row i gains A[i, j] times row j, for j < i in order. The padding
+ * of the last columns is solved too: it holds zeros, or what nobody reads. */
+static void gdn_solve(const float *a, float *u, int64_t u_row)
+{
+    v16f row[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        row[i] = v16_load(u + i * u_row);
+#pragma GCC unroll 16
+        for (int j = 0; j < i; j++) {
+            row[i] = v16_fma(v16_set1(a[i * GDN_ROWS + j]), row[j], row[i]);
+        }
+        v16_store(u + i * u_row, row[i]);
+    }
+}
+
 /* U: the right-hand side, then substitution. */
 static void gdn_values(const sluice_gdn_head *h, const gdn_space *space)
 {
@@ -132,13 +148,9 @@ static void gdn_values(const sluice_gdn_head *h, const gdn_space *space)
         product.b = space->u;
         product.c = space->u + row * space->u_row;
         if (row > 0) gemm(&product);
-        for (int32_t i = row + 1; i < row + 16; i++) {
-            product.m = 1;
-            product.k = i - row;
-            product.a = space->a + i * GDN_ROWS + row;
-            product.b = space->u + row * space->u_row;
-            product.c = space->u + i * space->u_row;
-            gemm(&product);
+        for (int32_t c = 0; c < h->v_dim; c += 16) {
+            gdn_solve(space->a + row * GDN_ROWS + row, space->u + row * space->u_row + c,
+                      space->u_row);
         }
     }
 }

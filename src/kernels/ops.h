@@ -75,6 +75,8 @@ static inline int64_t sluice_gdn_scratch(int32_t k_dim, int32_t v_dim)
     return block * k_dim + 2 * block * block + block * ((v_dim + 15) / 16 * 16) + 4 * block;
 }
 
+#define SLUICE_CONV_WIDTH_MAX 16
+
 typedef struct sluice_ops {
     const char *name;
 

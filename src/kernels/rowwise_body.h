@@ -3,6 +3,7 @@
 #ifndef SLUICE_KERNELS_ROWWISE_BODY_H
 #define SLUICE_KERNELS_ROWWISE_BODY_H
 
+#include "kernels/ops.h"
 #include "kernels/vmath_body.h"
 
 static void rope(float *x, const float *cosines, const float *sines, int32_t half)
@@ -78,26 +79,39 @@ static void combine(const float *weights, const float *y, int32_t k, const float
     }
 }
 
-/* Taps are [channel, width]: they are turned into lanes once per 16 channels. */
+/* Sixteen channels of all rows. `taps` are the channels' [lanes, width], turned into lanes first.
+ */
+V16_INLINE void conv_channels(const float *const *rows, int32_t count, const float *taps,
+                              const int32_t width, int32_t i, int32_t lanes, float *out,
+                              int64_t out_row)
+{
+    v16f tap[SLUICE_CONV_WIDTH_MAX];
+    for (int32_t t = 0; t < width; t++) {
+        float lane_taps[16] = {0};
+        for (int32_t lane = 0; lane < lanes; lane++) {
+            lane_taps[lane] = taps[(int64_t)lane * width + t];
+        }
+        tap[t] = v16_load(lane_taps);
+    }
+    for (int32_t r = 0; r < count; r++) {
+        v16f sum = v16_zero();
+        for (int32_t t = 0; t < width; t++) {
+            sum = v16_fma(tap[t], v16_load_at(rows[r + t], i, i + lanes), sum);
+        }
+        v16_store_at(out + r * out_row, i, i + lanes, v16_silu(sum));
+    }
+}
+
 static void conv(const float *const *rows, int32_t count, const float *taps, int32_t width,
                  int32_t n, float *out, int64_t out_row)
 {
-    for (int32_t i = 0; i < n; i += 16) {
+    int32_t i = 0;
+    for (; width == 4 && i + 16 <= n; i += 16) {
+        conv_channels(rows, count, taps + (int64_t)i * 4, 4, i, 16, out, out_row);
+    }
+    for (; i < n; i += 16) {
         const int32_t lanes = n - i < 16 ? n - i : 16;
-        for (int32_t t = 0; t < width; t++) {
-            float lane_taps[16] = {0};
-            for (int32_t lane = 0; lane < lanes; lane++) {
-                lane_taps[lane] = taps[(int64_t)(i + lane) * width + t];
-            }
-            const v16f tap = v16_load(lane_taps);
-            for (int32_t r = 0; r < count; r++) {
-                float *at = out + r * out_row;
-                const v16f sum = t > 0 ? v16_load_at(at, i, n) : v16_zero();
-                v16f next = v16_fma(tap, v16_load_at(rows[r + t], i, n), sum);
-                if (t == width - 1) next = v16_silu(next);
-                v16_store_at(at, i, n, next);
-            }
-        }
+        conv_channels(rows, count, taps + (int64_t)i * width, width, i, lanes, out, out_row);
     }
 }
 
