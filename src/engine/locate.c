@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/status.h"
+#include "format/container.h"
 #include "os/file.h"
 #include "os/folder.h"
 
@@ -107,7 +108,10 @@ sluice_status sluice_locate_cache(const char *source, char **path, sluice_error 
     char absolute[PATH_MAX], name[NAME_MAX + 1];
     if (!realpath(source, absolute))
         return sluice_file_fail(err, errno, source, "finding the folder");
-    uint64_t sum = hash(0xcbf29ce484222325u, absolute, strlen(absolute));
+    /* A container of another version is not one that this library reads. */
+    uint64_t sum =
+        hash(0xcbf29ce484222325u, SLUICE_CONTAINER_VERSION, sizeof SLUICE_CONTAINER_VERSION);
+    sum = hash(sum, absolute, strlen(absolute));
     SLUICE_TRY(hash_files(absolute, &sum, err));
     const char *last = strrchr(absolute, '/') + 1;
     snprintf(name, sizeof name, "%.200s-%016llx", *last ? last : "root", (unsigned long long)sum);

@@ -107,7 +107,7 @@ static sluice_status refuse(const sluice_sizes *sizes, sluice_error *err)
                        (double)(fixed_bytes(sizes) + sizes->cache_floor_bytes) / mb);
 }
 
-/* Half of the longest context that takes an eighth of the budget at most, and so on down. */
+/* The model's own context, halved until the sessions take an eighth of the budget at most. */
 static void choose_context(const sluice_config *config, const sluice_engine_options *options,
                            sluice_sizes *sizes)
 {

@@ -9,6 +9,9 @@
 #include "format/config.h"
 #include "quant/weight.h"
 
+/* Of the files' own description; another one is not read. */
+#define SLUICE_CONTAINER_VERSION "1"
+
 typedef struct sluice_container sluice_container;
 
 /* A tensor of the trunk. Matrices are packed panels of `format`; vectors are plain f32/bf16/f16

@@ -9,7 +9,6 @@
 #include "format/container.h"
 #include "format/safetensors.h"
 
-#define SLUICE_CONTAINER_VERSION "1"
 #define SLUICE_TRUNK_FILE "trunk.safetensors"
 #define SLUICE_FINGERPRINT_BYTES 17 /* 16 hexadecimal digits */
 

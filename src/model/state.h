@@ -6,8 +6,8 @@
  *
  * One buffer of the backend holds it all:
  *
- *     | GDN layer 0: conv, s | GDN layer 1 | ... | attention layer 0: k, v | attention layer 1 | ...
- *     |<------- fixed_bytes: always all used --->|<-- capacity positions, only the first are used ->|
+ *     | GDN layer 0: conv, s | GDN layer 1 | ... | attention layer 0: k, v | layer 1 | ...
+ *     |<------- fixed_bytes, all in use -------->|<- capacity positions, the first in use ->|
  *
  * The fixed part comes first, so that a checkpoint of it is one copy. KV memory is reserved for
  * capacity positions and costs nothing until they are used (the pages stay untouched).
