@@ -421,6 +421,85 @@ static void inputs_that_make_no_sense_are_refused(void **state)
     sluice_session_close(session);
 }
 
+static sluice_status stop_at_third(void *context, int32_t input, int32_t token, const float *row)
+{
+    (void)input;
+    (void)row;
+    ++*(int32_t *)context;
+    return token == 2 ? SLUICE_LIMIT : SLUICE_OK;
+}
+
+static void a_logits_callback_may_stop_the_rows_that_are_left(void **state)
+{
+    (void)state;
+    int32_t calls = 0;
+    sluice_error err = {0};
+    sluice_session *session = engines_session(engine);
+    sluice_input input = {session, ids, 10, 0};
+    assert_int_equal(sluice_engine_step(engine, &input, 1, stop_at_third, &calls, &err),
+                     SLUICE_LIMIT);
+    assert_int_equal(calls, 3);
+    assert_true(err.detail[0]);
+    assert_tokens(session, 10); /* the rows had run */
+    sluice_session_close(session);
+}
+
+static bool second_time(void *context)
+{
+    return ++*(int32_t *)context == 2;
+}
+
+static void an_interrupted_step_leaves_the_session_at_the_last_chunk(void **state)
+{
+    (void)state;
+    int32_t asked = 0, count, generated[4];
+    sluice_finish finish;
+    sluice_error err = {0};
+    sluice_engine_options options = engines_options();
+    options.chunk = 64;
+    options.interrupted = second_time;
+    options.callback_context = &asked;
+    sluice_engine *patient = engines_open(NULL, &options);
+    sluice_session *session = engines_session(patient);
+    sluice_input input = {session, ids, 300, 300};
+    assert_int_equal(sluice_engine_step(patient, &input, 1, NULL, NULL, &err), SLUICE_CANCELLED);
+    assert_tokens(session, 64);
+    asked = 0;
+    sluice_generation generation = {.prompt = ids + 64,
+                                    .prompt_count = 130,
+                                    .tokens_max = 4,
+                                    .sampling = sluice_sampling_greedy()};
+    assert_int_equal(sluice_generate(session, &generation, generated, &count, &finish, &err),
+                     SLUICE_OK);
+    assert_int_equal(finish, SLUICE_FINISH_CANCELLED);
+    assert_int_equal(count, 0);
+    assert_tokens(session, 128);
+    sluice_session_close(session);
+    sluice_engine_close(patient);
+}
+
+static void sessions_beyond_the_budget_are_refused_and_the_others_go_on(void **state)
+{
+    (void)state;
+    sluice_session *sessions[64];
+    sluice_error err = {0};
+    int32_t opened = 0;
+    sluice_engine_options options = engines_options();
+    options.memory_bytes = (uint64_t)100 << 20;
+    options.context = 4096;
+    options.sessions = 2;
+    sluice_engine *crowded = engines_open(NULL, &options);
+    while (opened < 64 && sluice_session_open(crowded, &sessions[opened], &err) == SLUICE_OK)
+        opened++;
+    assert_in_range(opened, 2, 63);
+    assert_int_equal(err.code, SLUICE_NO_MEMORY);
+    sluice_input input = {sessions[0], ids, 100, 100};
+    engines_step(crowded, &input, 1, NULL, NULL);
+    while (opened)
+        sluice_session_close(sessions[--opened]);
+    sluice_engine_close(crowded);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +516,9 @@ int main(void)
         cmocka_unit_test(a_callback_that_says_no_cancels),
         cmocka_unit_test(the_context_ends_an_answer_and_refuses_a_prompt),
         cmocka_unit_test(inputs_that_make_no_sense_are_refused),
+        cmocka_unit_test(a_logits_callback_may_stop_the_rows_that_are_left),
+        cmocka_unit_test(an_interrupted_step_leaves_the_session_at_the_last_chunk),
+        cmocka_unit_test(sessions_beyond_the_budget_are_refused_and_the_others_go_on),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
