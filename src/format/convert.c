@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "sluice/convert.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,21 +94,29 @@ sluice_status sluice_convert_measure(const char *source, const char *out,
     return status;
 }
 
+static bool is_empty_folder(const char *path)
+{
+    DIR *open = opendir(path);
+    if (!open) return false;
+    int entries = 0;
+    while (entries < 3 && readdir(open)) /* "." and ".." are two */
+        entries++;
+    closedir(open);
+    return entries < 3;
+}
+
 /* OUT must be free: absent or an empty folder. */
 static sluice_status check_target(const sluice_work *work, bool *done, sluice_error *err)
 {
     if (!sluice_file_exists(work->out)) return SLUICE_OK;
-    /* Killed between the last rename and the cleaning up. */
-    if (sluice_file_exists(work->journal) && !sluice_file_exists(work->model) &&
+    /* OUT beside OUT.partial without a model: killed between the last rename and the cleaning up.
+     */
+    if (!work->made && sluice_file_is_dir(work->dir) && !sluice_file_exists(work->model) &&
         sluice_model_kind_of(work->out) == SLUICE_MODEL_CONTAINER) {
         *done = true;
         return sluice_folder_remove_tree(work->dir, err);
     }
-    if (sluice_file_is_dir(work->out)) {
-        if (rmdir(work->out) == 0) return SLUICE_OK;
-        if (errno != ENOTEMPTY && errno != EEXIST)
-            return sluice_file_fail(err, errno, work->out, "cannot be replaced");
-    }
+    if (is_empty_folder(work->out)) return SLUICE_OK; /* the last rename replaces it */
     return sluice_fail(err, SLUICE_USAGE, "%s: already exists; delete it or choose another name",
                        work->out);
 }
@@ -219,9 +228,13 @@ sluice_status sluice_convert(const char *source, const char *out,
     sluice_work work;
     sluice_plan *plan = NULL;
     SLUICE_TRY(sluice_work_new(out, &work, err));
-    sluice_status status = sluice_file_is_dir(source)
-                               ? sluice_work_lock(&work, err)
-                               : sluice_fail(err, SLUICE_NOT_FOUND, "%s: no such folder", source);
+    sluice_status status = SLUICE_OK;
+    bool done = false;
+    if (!sluice_file_is_dir(source))
+        status = sluice_fail(err, SLUICE_NOT_FOUND, "%s: no such folder", source);
+    else if (!sluice_file_exists(work.dir)) /* refuse before making anything */
+        status = check_target(&work, &done, err);
+    if (status == SLUICE_OK) status = sluice_work_lock(&work, err);
     if (status == SLUICE_OK) {
         status = convert_locked(source, &work, options, &plan, err);
         if (status != SLUICE_OK) sluice_work_abandon(&work, plan);

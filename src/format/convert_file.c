@@ -16,6 +16,7 @@
 #define PIECE_BYTES ((size_t)4 << 20) /* of packed trunk rows, about */
 #define PIECE_ROWS 128                /* and a multiple of this many: blocks of later encodings */
 #define MEMORY_BYTES ((size_t)1 << 30)
+#define DIRECT_BYTES ((uint64_t)64 << 20) /* larger files need not fill the page cache */
 #define REPORT_NS UINT64_C(100000000)
 #define PIECES_A_TASK 2 /* buffers per thread */
 
@@ -280,6 +281,7 @@ static sluice_status write_file(sluice_convert_run *run, batch *work, const piec
                                                           file->data_bytes, &work->writer, err);
     free(path);
     SLUICE_TRY(status);
+    if (file->data_bytes >= DIRECT_BYTES) sluice_safetensors_writer_direct(work->writer);
     status = write_pieces(run, work, pieces, count, crc32c, err);
     if (status == SLUICE_OK)
         status = sluice_plan_header(run->plan, file, crc32c, &header, &bytes, err);
