@@ -1,13 +1,13 @@
 /* The one seam between the model and whatever computes it.
  *
  * What: a table of operations on row blocks. The model calls this table and nothing else; the CPU
- * implements it in kernels/, a GPU in cuda/. An operation is as large as its data is private (a whole
- * attention block, one expert on some rows), so that fusion, quantised activations and the choice of
- * kernel by the number of rows stay inside it.
+ * implements it in kernels/, a GPU in cuda/. An operation is as large as its data is private (a
+ * whole attention block, one expert on some rows), so that fusion, quantised activations and the
+ * choice of kernel by the number of rows stay inside it.
  *
  * The rule that everything rests on: a row's result never depends on its neighbours in the step, on
- * the number of threads, or on the order in which operations on other rows ran. Inner dimensions are
- * accumulated in one fixed order whatever the number of rows.
+ * the number of threads, or on the order in which operations on other rows ran. Inner dimensions
+ * are accumulated in one fixed order whatever the number of rows.
  *
  * Threads: one thread drives a backend; an operation returns when it is done and uses the backend's
  * own workers. No operation allocates: scratch is taken when the backend is made, for at most
@@ -72,18 +72,18 @@ typedef struct sluice_layer_state {
 
 /* All norm vectors hold the multiplier (1 + w is already added where the source holds w). */
 typedef struct sluice_attention_weights {
-    const float *norm;             /* [hidden], before the block */
-    sluice_weight q, k, v, o;      /* q: [heads * 2 * head_dim, hidden], per head query then gate */
-    const float *q_norm, *k_norm;  /* [head_dim] */
+    const float *norm;            /* [hidden], before the block */
+    sluice_weight q, k, v, o;     /* q: [heads * 2 * head_dim, hidden], per head query then gate */
+    const float *q_norm, *k_norm; /* [head_dim] */
 } sluice_attention_weights;
 
 typedef struct sluice_gdn_weights {
-    const float *norm;              /* [hidden] */
+    const float *norm;               /* [hidden] */
     sluice_weight qkv, z, b, a, out; /* qkv rows: k_heads*k_dim q, the same of k, v_heads*v_dim v */
-    const float *conv;              /* [channels, conv_width], channels = rows of qkv */
-    const float *decay;             /* [v_heads], -exp(A_log) */
-    const float *dt_bias;           /* [v_heads] */
-    const float *out_norm;          /* [v_dim], plain multiplier */
+    const float *conv;               /* [channels, conv_width], channels = rows of qkv */
+    const float *decay;              /* [v_heads], -exp(A_log) */
+    const float *dt_bias;            /* [v_heads] */
+    const float *out_norm;           /* [v_dim], plain multiplier */
 } sluice_gdn_weights;
 
 typedef struct sluice_router_weights {
@@ -103,8 +103,8 @@ typedef struct sluice_shared_weights {
 struct sluice_backend {
     const char *name;
 
-    /* Memory. new: zeroed, charged to the budget given at creation. read/write: byte ranges, between
-     * host memory and the buffer. copy: within or between buffers. */
+    /* Memory. new: zeroed, charged to the budget given at creation. read/write: byte ranges,
+     * between host memory and the buffer. copy: within or between buffers. */
     sluice_status (*buffer_new)(sluice_backend *be, size_t bytes, const char *tag,
                                 sluice_buffer **out, sluice_error *err);
     void (*buffer_free)(sluice_backend *be, sluice_buffer *buffer);
@@ -125,20 +125,21 @@ struct sluice_backend {
                       const sluice_segment *segments, const sluice_layer_state *states,
                       int32_t n_segments, int32_t n, sluice_buffer *h);
 
-    /* h += gdn(rmsnorm(h)). Whole blocks of 64 positions, counted from the start of the sequence, run
-     * in the chunked form when they lie inside one segment; all other positions run step by step. */
+    /* h += gdn(rmsnorm(h)). Whole blocks of 64 positions, counted from the start of the sequence,
+     * run in the chunked form when they lie inside one segment; all other positions run step by
+     * step. */
     void (*gdn)(sluice_backend *be, const sluice_gdn_weights *w, const sluice_segment *segments,
                 const sluice_layer_state *states, int32_t n_segments, int32_t n, sluice_buffer *h);
 
-    /* x = rmsnorm(h); p = softmax(router x) in f32 over all experts; the k largest of each row, ties
-     * to the lower index, into ids[n*k] and probs[n*k] (host; not renormalised), largest first. If
-     * all_probs is not NULL it receives [n, experts]. */
+    /* x = rmsnorm(h); p = softmax(router x) in f32 over all experts; the k largest of each row,
+     * ties to the lower index, into ids[n*k] and probs[n*k] (host; not renormalised), largest
+     * first. If all_probs is not NULL it receives [n, experts]. */
     void (*router)(sluice_backend *be, const sluice_router_weights *w, int32_t n, int32_t k,
                    const sluice_buffer *h, sluice_buffer *x, int32_t *ids, float *probs,
                    float *all_probs);
 
-    /* y[slots[i]] = expert(x[rows[i]]), i < m. y: [slots, hidden]. The weights are in host memory and
-     * valid during the call. */
+    /* y[slots[i]] = expert(x[rows[i]]), i < m. y: [slots, hidden]. The weights are in host memory
+     * and valid during the call. */
     void (*expert)(sluice_backend *be, const sluice_expert_weights *w, const int32_t *rows,
                    const int32_t *slots, int32_t m, const sluice_buffer *x, sluice_buffer *y);
 
@@ -146,13 +147,13 @@ struct sluice_backend {
     void (*shared_expert)(sluice_backend *be, const sluice_shared_weights *w, int32_t n,
                           const sluice_buffer *x, sluice_buffer *y);
 
-    /* h[i] += shared[i] + sum over j < k, in order, of weights[i*k+j] * y[i*k+j]; entries with weight
-     * zero are not read. */
+    /* h[i] += shared[i] + sum over j < k, in order, of weights[i*k+j] * y[i*k+j]; entries with
+     * weight zero are not read. */
     void (*combine)(sluice_backend *be, int32_t n, int32_t k, const float *weights,
                     const sluice_buffer *y, const sluice_buffer *shared, sluice_buffer *h);
 
-    /* logits[i] = head rmsnorm(h[rows[i]]), i < m; logits: [m, vocab] in host memory. normed, if not
-     * NULL, receives the normed rows ([m, hidden]). */
+    /* logits[i] = head rmsnorm(h[rows[i]]), i < m; logits: [m, vocab] in host memory. normed, if
+     * not NULL, receives the normed rows ([m, hidden]). */
     void (*head)(sluice_backend *be, const float *norm, const sluice_weight *head,
                  const int32_t *rows, int32_t m, const sluice_buffer *h, float *logits,
                  sluice_buffer *normed);
