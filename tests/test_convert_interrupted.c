@@ -202,6 +202,23 @@ static void consume_keeps_a_shard_that_holds_what_is_left_out(void **state)
     assert_true(folders_exists(folders_path(source, "config.json")));
 }
 
+static void consume_needs_less_space(void **state)
+{
+    (void)state;
+    const char *source = folders_path(SLUICE_SOURCE_DIR, "tests/data/tiny/hf-split-f32-sharded");
+    const char *copy = in_folder("copy"), *out = in_folder("out");
+    folders_copy(source, copy);
+    sluice_convert_plan keeping, consuming;
+    sluice_convert_options options = {.consume = true};
+    assert_int_equal(sluice_convert_measure(copy, out, NULL, &keeping, NULL), SLUICE_OK);
+    assert_int_equal(sluice_convert_measure(copy, out, &options, &consuming, NULL), SLUICE_OK);
+    assert_int_equal(consuming.output_bytes, keeping.output_bytes);
+    /* Of three shards in the order of the layers, the first goes half-way through. */
+    size_t first = folders_file_bytes(folders_path(copy, "model-00001-of-00003.safetensors"));
+    assert_true(consuming.needed_bytes < keeping.needed_bytes);
+    assert_true(keeping.needed_bytes - consuming.needed_bytes <= 2 * first);
+}
+
 static void consume_refuses_links(void **state)
 {
     (void)state;
@@ -312,6 +329,7 @@ int main(void)
         TEST(a_conversion_killed_at_any_moment_is_resumed),
         TEST(a_consuming_conversion_survives_being_killed),
         TEST(consume_keeps_a_shard_that_holds_what_is_left_out),
+        TEST(consume_needs_less_space),
         TEST(consume_refuses_links),
         TEST(without_consume_the_source_is_untouched),
         TEST(a_full_disk_is_one_sentence_and_leaves_no_container),
