@@ -61,7 +61,7 @@ static int converse(cli_chat *chat, cli_line_reader *reader)
     return cli_output_finish();
 }
 
-static int chat_with(sluice_engine *engine, const chat_args *args)
+static int chat_with(sluice_engine *engine, const char *name, const chat_args *args)
 {
     cli_chat chat = {.engine = engine,
                      .sampling = args->sampling,
@@ -81,9 +81,9 @@ static int chat_with(sluice_engine *engine, const chat_args *args)
     cli_line_reader *reader = status == CLI_OK ? cli_line_reader_open() : NULL;
     if (reader) {
         if (!chat.quiet && isatty(STDIN_FILENO))
-            cli_note("chatting with %s, %d layers of %d experts; /help lists commands, Ctrl-D "
-                     "leaves",
-                     chat.info->name, chat.info->layers, chat.info->experts);
+            cli_note(
+                "chatting with %s, %d layers of %d experts\n/help lists commands, Ctrl-D leaves",
+                name, chat.info->layers, chat.info->experts);
         cli_interrupt_catch(false);
         status = converse(&chat, reader);
         cli_line_reader_close(reader);
@@ -94,6 +94,19 @@ static int chat_with(sluice_engine *engine, const chat_args *args)
     return status;
 }
 
+/* What the user calls the model: the last part of the path. */
+static const char *model_name(const char *model, char *name, size_t size)
+{
+    if (!model) return "Nano";
+    size_t end = strlen(model), begin;
+    while (end > 1 && model[end - 1] == '/')
+        end--;
+    for (begin = end; begin > 0 && model[begin - 1] != '/'; begin--)
+        continue;
+    snprintf(name, size, "%.*s", (int)(end - begin), model + begin);
+    return name;
+}
+
 static int run(int argc, char **argv)
 {
     chat_args args = {.answer_max = INT32_MAX, .sampling = CLI_SAMPLING_FLAGS_NONE};
@@ -101,10 +114,11 @@ static int run(int argc, char **argv)
     int status = cli_options_parse(&cli_command_chat, argc, argv, &args, positional);
     if (status != CLI_GO_ON) return status;
 
+    char name[64];
     sluice_engine *engine;
     status = cli_engine_open(positional[0], &args.model, args.quiet, &engine);
     if (status != CLI_OK) return status;
-    status = chat_with(engine, &args);
+    status = chat_with(engine, model_name(positional[0], name, sizeof name), &args);
     sluice_engine_close(engine);
     return status;
 }

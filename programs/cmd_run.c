@@ -185,7 +185,7 @@ static int finish_text(stream *s, bool quiet)
     sluice_detokenizer_finish(s->detokenizer, &text, &length);
     fwrite(text, 1, length, stdout);
     putchar('\n');
-    int status = s->write_failed ? CLI_FAILED : cli_output_finish();
+    int status = cli_output_finish();
     cli_statistics_line(&s->statistics, line, sizeof line);
     if (!quiet) cli_note("%s", line);
     return status;

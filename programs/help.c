@@ -81,16 +81,15 @@ void cli_help_command(const cli_command *command)
 
 void cli_help_program(void)
 {
-    printf(
-        "sluice runs mixture-of-experts language models larger than memory: the experts stay on\n"
-        "the SSD and are read as they are needed.\n\n"
-        "Usage: sluice COMMAND [MODEL] [options]\n\n"
-        "MODEL is a folder: a checkpoint as downloaded (safetensors, Hugging Face or MLX), or "
-        "what\n"
-        "'sluice convert' made of one. A checkpoint is converted once, into the cache folder.\n"
-        "Without MODEL the small bundled model, Nano, is used.\n\nCommands:\n");
+    puts("sluice runs mixture-of-experts language models larger than memory: the experts\n"
+         "stay on the SSD and are read as they are needed.\n\n"
+         "Usage: sluice COMMAND [MODEL] [options]\n\n"
+         "MODEL is a folder: a checkpoint as downloaded (safetensors, Hugging Face or\n"
+         "MLX), or what 'sluice convert' made of one. A checkpoint is converted once, into\n"
+         "the user's cache folder. Without MODEL the small bundled model, Nano, is used.\n\n"
+         "Commands:");
     for (const cli_command *const *command = cli_commands; *command; command++)
         printf("  %-12s%s\n", (*command)->name, (*command)->summary);
-    printf("\n'sluice COMMAND --help' explains a command and its options. To begin: sluice chat\n\n"
-           "Exit status: 0 success, 1 failure (one sentence on stderr says why), 2 wrong usage.\n");
+    puts("\n'sluice COMMAND --help' explains a command. To begin: sluice chat\n\n"
+         "Exit status: 0 success, 1 failure (one sentence on stderr says why), 2 usage.");
 }

@@ -60,19 +60,21 @@ int cli_output_json(json_t *value)
     return cli_output_finish();
 }
 
+static int write_error; /* errno of the first write to stdout that failed */
+
 int cli_output_flush(void)
 {
+    errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout)) return CLI_OK;
+    if (write_error == 0) write_error = errno ? errno : EIO;
     return CLI_FAILED;
 }
 
 int cli_output_finish(void)
 {
-    errno = 0;
     if (cli_output_flush() == CLI_OK) return CLI_OK;
-    if (errno == EPIPE) return CLI_FAILED;
-    return cli_fail("standard output could not be written: %s",
-                    errno ? strerror(errno) : "an earlier write failed");
+    if (write_error == EPIPE) return CLI_FAILED;
+    return cli_fail("standard output could not be written: %s", strerror(write_error));
 }
 
 cli_human cli_human_bytes(uint64_t bytes)

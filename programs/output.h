@@ -23,8 +23,8 @@ void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * what jansson gives when memory runs out, is reported. Returns an exit status. */
 int cli_output_json(json_t *value);
 
-/* Flushes stdout. A reader that went away is no error worth a message, anything else is; both are
- * CLI_FAILED. */
+/* Flushes stdout; CLI_FAILED once anything could not be written. finish also says so, unless it is
+ * that the reader went away, which is worth no message. */
 int cli_output_flush(void);
 int cli_output_finish(void);
 

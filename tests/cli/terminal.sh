@@ -40,23 +40,21 @@ keys '/stats\r'
 wait_for "$scratch/screen" "tok/s"
 keys '\004'
 finish 0
-grep -qF 'capital of Italy' "$XDG_STATE_HOME/sluice/chat_history" || fail "no history was kept"
+grep -q 'capital.*of.*Italy' "$XDG_STATE_HOME/sluice/chat_history" || fail "no history was kept"
 [ "$(stat -c %a "$XDG_STATE_HOME/sluice/chat_history")" = 600 ] || fail "others may read the history"
 
-# Ctrl-C stops an answer and not the program. Slowed down, so that it comes in time.
-start --think on --temp 1 --top-k 0 --top-p 1 --min-p 0 --presence 0 --cpu scalar --threads 1 --cache 1M
-tries=0
-until grep -qa stopped "$scratch/screen"; do
-    [ "$tries" -lt 20 ] || fail "no answer could be stopped"
-    tries=$((tries + 1))
-    before=$(stat -c %s "$scratch/screen")
-    keys 'Tell me a very long story, please.\r'
-    while [ "$(stat -c %s "$scratch/screen")" -lt $((before + 120)) ]; do sleep 0.01; done
-    keys '\003'
-    sleep 0.3
-done
+# Ctrl-C stops an answer, here one that is slow enough, and not the program: the next question is answered.
+start --think on --temp 0 --presence 0 --cpu scalar --threads 1 --cache 1M
+keys 'Peter has 3 boxes with 37 pencils each and 15 loose pencils. How many pencils are there in total?\r'
+wait_for "$scratch/screen" "boxes hold"
+keys '\003'
+wait_for "$scratch/screen" "stopped"
 keys '/stats\r'
 wait_for "$scratch/screen" "tok/s"
+keys '/think off\r'
+wait_for "$scratch/screen" "thinking is off"
+keys 'What is the capital of France?\r'
+wait_for "$scratch/screen" Paris
 keys '/quit\r'
 finish 0
 passed

@@ -57,6 +57,7 @@ run 0 --help
 empty err
 commands=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$scratch/out")
 [ "$(echo "$commands" | wc -w)" -ge 11 ] || fail "commands are missing from --help: $commands"
+[ "$(wc -L <"$scratch/out")" -le 80 ] || fail "--help is over 80 columns"
 for command in $commands; do
     run 0 "$command" --help
     empty err
