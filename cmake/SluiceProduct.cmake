@@ -34,6 +34,7 @@ if(sources)
         target_compile_definitions(sluice PRIVATE SLUICE_HAVE_EDIT=1)
     endif()
     install(TARGETS sluice RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+    install(FILES "${PROJECT_SOURCE_DIR}/doc/sluice.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 endif()
 
 # The examples of the documentation: built against include/ and the merged library, as a user would, and run as tests.
