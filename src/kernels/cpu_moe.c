@@ -51,11 +51,12 @@ void sluice_cpu_router(sluice_backend *be, const sluice_router_weights *w, int32
                        float *all_probs)
 {
     sluice_cpu *cpu = sluice_cpu_of(be);
-    const sluice_weight *const readers[] = {&w->router};
     float *logits = all_probs ? all_probs : cpu->scratch.logits;
+    /* f32 in integer mode too: another expert is a larger error than all others of a layer together
+     * (Nano, 8192 tokens: KL 1.70e-3 with an integer router, 1.45e-3 so). */
     sluice_cpu_rows rows;
     sluice_cpu_rows_norm(cpu, sluice_cpu_floats(h), w->norm, n, sluice_cpu_floats(x),
-                         cpu->scratch.q8, readers, 1, &rows);
+                         cpu->scratch.q8, NULL, 0, &rows);
     sluice_cpu_linears(cpu, &rows, &(sluice_cpu_linear){&w->router, logits}, 1);
     router_job job = {.cpu = cpu,
                       .n = n,
