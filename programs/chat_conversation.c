@@ -8,7 +8,7 @@
 int cli_chat_open(cli_chat *chat)
 {
     sluice_error err = {0};
-    chat->tokenizer = sluice_engine_tokenizer(chat->engine);
+    if (cli_engine_tokenizer(chat->engine, &chat->tokenizer) != CLI_OK) return CLI_FAILED;
     chat->info = sluice_engine_info(chat->engine);
     chat->messages = json_array();
     chat->transcript = malloc((size_t)chat->info->context * sizeof *chat->transcript);

@@ -120,9 +120,11 @@ static int encode_chat(const sluice_tokenizer *tokenizer, const run_args *args, 
 /* Fills ids and count from whichever source was given. */
 static int prompt_read(const sluice_engine *engine, const run_args *args, prompt *out)
 {
-    const sluice_tokenizer *tokenizer = sluice_engine_tokenizer(engine);
+    const sluice_tokenizer *tokenizer;
     const sluice_model_info *info = sluice_engine_info(engine);
-    int status = CLI_OK;
+    /* Only token ids that go in and come out need no text. */
+    int status = args->ids && args->output.json ? CLI_OK : cli_engine_tokenizer(engine, &tokenizer);
+    if (status != CLI_OK) return status;
     if (args->prompt) status = encode_text(tokenizer, args, out);
     if (args->chat) status = encode_chat(tokenizer, args, out);
     if (status != CLI_OK) return status;
@@ -158,22 +160,28 @@ static bool on_token(void *context, int32_t token)
     return !s->write_failed && !cli_interrupted();
 }
 
+/* The text of ids as JSON; null for a model without a tokenizer. */
+static json_t *json_text(const sluice_tokenizer *tokenizer, const int32_t *ids, int32_t count)
+{
+    sluice_text text = {0};
+    json_t *json = NULL;
+    if (!tokenizer) return json_null();
+    if (sluice_tokenizer_decode(tokenizer, ids, (size_t)count, false, &text, NULL) == SLUICE_OK)
+        json = json_stringn(text.bytes, text.length);
+    sluice_text_free(&text);
+    return json;
+}
+
 static int print_json(const sluice_tokenizer *tokenizer, const int32_t *ids, int32_t count,
                       sluice_finish finish, const cli_statistics *statistics)
 {
     static const char *const names[] = {"stop", "length", "cancelled"};
-    sluice_text text = {0};
-    sluice_error err = {0};
-    if (sluice_tokenizer_decode(tokenizer, ids, (size_t)count, false, &text, &err) != SLUICE_OK)
-        return cli_fail_error(&err);
     json_t *list = json_array();
     for (int32_t i = 0; i < count; i++)
         json_array_append_new(list, json_integer(ids[i]));
-    json_t *result = json_pack("{s:o, s:o, s:s, s:o}", "ids", list, "text",
-                               json_stringn(text.bytes, text.length), "finish", names[finish],
-                               "stats", cli_statistics_json(statistics));
-    sluice_text_free(&text);
-    return cli_output_json(result);
+    return cli_output_json(json_pack("{s:o, s:o, s:s, s:o}", "ids", list, "text",
+                                     json_text(tokenizer, ids, count), "finish", names[finish],
+                                     "stats", cli_statistics_json(statistics)));
 }
 
 /* The end of streamed text: what was held back, a newline on a terminal's line, the statistics. */

@@ -122,7 +122,8 @@ static int print_text(const sluice_tokenizer *tokenizer, const score *s, int32_t
         sluice_text text = {0};
         sluice_error err;
         printf("%10d  %10.5f  ", s->all[i].id, (double)s->all[i].logit);
-        if (sluice_tokenizer_decode(tokenizer, &s->all[i].id, 1, false, &text, &err) == SLUICE_OK) {
+        if (tokenizer &&
+            sluice_tokenizer_decode(tokenizer, &s->all[i].id, 1, false, &text, &err) == SLUICE_OK) {
             json_t *quoted = json_stringn(text.bytes, text.length);
             if (quoted) json_dumpf(quoted, stdout, JSON_ENCODE_ANY);
             json_decref(quoted);
@@ -160,11 +161,14 @@ static int score_text(sluice_engine *engine, const score_args *args, const cli_b
     sluice_ids ids = {0};
     sluice_error err = {0};
     sluice_special special = args->special ? SLUICE_SPECIAL_EVERYWHERE : SLUICE_SPECIAL_NEVER;
-    if (sluice_tokenizer_encode(sluice_engine_tokenizer(engine), text->bytes, text->length, special,
-                                &ids, &err) != SLUICE_OK)
+    const sluice_tokenizer *tokenizer;
+    int status = cli_engine_tokenizer(engine, &tokenizer);
+    if (status != CLI_OK) return status;
+    if (sluice_tokenizer_encode(tokenizer, text->bytes, text->length, special, &ids, &err) !=
+        SLUICE_OK)
         return cli_fail_error(&err);
-    int status = ids.count ? score_ids(engine, args, ids.ids, ids.count)
-                           : cli_fail("%s: empty, there is nothing to score", args->text);
+    status = ids.count ? score_ids(engine, args, ids.ids, ids.count)
+                       : cli_fail("%s: empty, there is nothing to score", args->text);
     sluice_ids_free(&ids);
     return status;
 }

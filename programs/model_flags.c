@@ -124,6 +124,13 @@ int cli_tokenizer_open(const char *model, sluice_tokenizer **out)
     return status;
 }
 
+int cli_engine_tokenizer(const sluice_engine *engine, const sluice_tokenizer **out)
+{
+    *out = sluice_engine_tokenizer(engine);
+    if (*out) return CLI_OK;
+    return cli_fail("the model's folder has no tokenizer.json: only token ids can be used (--ids)");
+}
+
 int cli_container_locate(const char *model, bool quiet, char **path)
 {
     sluice_error err = {0};

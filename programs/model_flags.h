@@ -32,6 +32,9 @@ int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
                     sluice_engine **out);
 int cli_tokenizer_open(const char *model, sluice_tokenizer **out);
 
+/* The engine's tokenizer; a model without one can still be scored and continued by token ids. */
+int cli_engine_tokenizer(const sluice_engine *engine, const sluice_tokenizer **out);
+
 /* The container's folder, after conversion where needed; freed with free(). */
 int cli_container_locate(const char *model, bool quiet, char **path);
 

@@ -84,6 +84,18 @@ case $(ldd "$SLUICE") in
 *) json '.stats.rss_peak_bytes < 100000000' ;;
 esac
 
+# A model without a tokenizer goes from ids to ids.
+cp -r "$data/tiny/mlx-8bit-g32" "$scratch/mute"
+rm "$scratch/mute/tokenizer.json"
+run 0 run "$scratch/mute" --ids 1,2 -n 4 --json --quiet
+json '(.ids | length) == 4 and .text == null'
+run 0 score "$scratch/mute" --ids 1,2
+for form in "run -p Hi" "run --ids 1,2" "chat" "score --text $nano/README.md"; do
+    run 1 ${form%% *} "$scratch/mute" $(echo "$form" | cut -s -d' ' -f2-) --quiet </dev/null
+    has err "tokenizer.json"
+    one_sentence
+done
+
 # What cannot be run.
 run 1 run -p '' -n 4
 one_sentence
