@@ -1,0 +1,42 @@
+/* The arithmetic of a plan: from what a machine does per byte and per row to tokens per second.
+ * Pure functions of numbers; measuring is plan_probe.h.
+ *
+ * Decoding, a layer: the mixer and router; then the shared expert and the experts that are in
+ * memory are computed while the others are read; each of these is computed when it has landed. So
+ * routed experts take as long as computing all of them, or as reading what is missing and computing
+ * the last of it, whichever is longer. A prompt: the same with all experts that its rows choose. */
+#ifndef SLUICE_ENGINE_PLAN_MODEL_H
+#define SLUICE_ENGINE_PLAN_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SLUICE_PLAN_POINTS = 3 };
+
+/* What was measured with a number of rows at a time. */
+typedef struct sluice_plan_point {
+    double rows, trunk_seconds;         /* of all layers, for all rows */
+    double expert_rows, expert_seconds; /* one expert, on so many rows on average */
+} sluice_plan_point;
+
+typedef struct sluice_plan_work {
+    double layers, experts, top_k;
+    double record_bytes, cache_bytes, bank_bytes;
+    double disk_speed;                            /* bytes/s */
+    sluice_plan_point points[SLUICE_PLAN_POINTS]; /* rows ascending, the first is 1 */
+    double head_seconds;                          /* one row */
+    double shared_share; /* of the trunk's time, the shared experts' part: reads go on meanwhile */
+} sluice_plan_work;
+
+double sluice_plan_hits_uniform(const sluice_plan_work *work);
+double sluice_plan_hits_recency(const sluice_plan_work *work);
+
+/* Seconds of a token; *disk_bound, if not NULL: whether reading takes longer than computing
+ * experts. */
+double sluice_plan_decode(const sluice_plan_work *work, double k, double hits, bool *disk_bound);
+
+/* Seconds of a prompt of so many tokens in chunks, uniform choice, starting with a full cache of
+ * anything. */
+double sluice_plan_prefill(const sluice_plan_work *work, int32_t prompt, int32_t chunk);
+
+#endif
