@@ -81,18 +81,21 @@ static int encode_text(const sluice_tokenizer *tokenizer, const run_args *args, 
 static int ask_for_answer(const cli_bytes *request, cli_bytes *out)
 {
     static const char member[] = ", \"add_generation_prompt\": true}";
-    size_t length = request->length;
-    while (length > 0 && strchr(" \t\r\n", request->bytes[length - 1]))
+    static const char space[] = " \t\r\n";
+    size_t length = request->length, members;
+    while (length > 0 && strchr(space, request->bytes[length - 1]))
         length--;
-    size_t body = length > 0 && request->bytes[length - 1] == '}' ? length - 1 : length;
     out->bytes = malloc(length + sizeof member);
     if (!out->bytes) return cli_fail("not enough memory for the request");
     memcpy(out->bytes, request->bytes, length);
     out->length = length;
-    if (body < length) { /* what is no object stays as it is, and is refused as it is */
-        memcpy(out->bytes + body, member, sizeof member);
-        out->length = body + sizeof member - 1;
-    }
+    /* What is no object stays as it is, and is refused as it is. */
+    if (length == 0 || request->bytes[length - 1] != '}') return CLI_OK;
+    for (members = length - 1; members > 0 && strchr(space, request->bytes[members - 1]);)
+        members--;
+    bool first = members > 0 && request->bytes[members - 1] == '{'; /* then without the comma */
+    memcpy(out->bytes + members, member + first, sizeof member - first);
+    out->length = members + sizeof member - first - 1;
     return CLI_OK;
 }
 
@@ -120,7 +123,7 @@ static int encode_chat(const sluice_tokenizer *tokenizer, const run_args *args, 
 /* Fills ids and count from whichever source was given. */
 static int prompt_read(const sluice_engine *engine, const run_args *args, prompt *out)
 {
-    const sluice_tokenizer *tokenizer;
+    const sluice_tokenizer *tokenizer = NULL;
     const sluice_model_info *info = sluice_engine_info(engine);
     /* Only token ids that go in and come out need no text. */
     int status = args->ids && args->output.json ? CLI_OK : cli_engine_tokenizer(engine, &tokenizer);

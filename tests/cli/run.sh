@@ -30,7 +30,7 @@ JSON
 run 0 run "$nano" --chat "$scratch/request" -n 32 --temp 0 --json
 json '.text == "Paris" and .finish == "stop" and (.ids | length) > 0'
 json '.stats.prompt_tokens == 19 and .stats.rss_peak_bytes > 0'
-run 0 run "$nano" --chat - -n 32 --temp 0 --json <"$scratch/request"
+jq '.add_generation_prompt = false' "$scratch/request" | run 0 run "$nano" --chat - -n 32 --temp 0 --json
 json '.text == "Paris"'
 run 0 run "$nano" --chat "$scratch/request" -n 32 --temp 0
 has out "Paris"
@@ -101,6 +101,8 @@ run 1 run -p '' -n 4
 one_sentence
 echo '{"messages": []}' | run 1 run --chat - -n 4
 one_sentence
+has err "No messages provided."
+echo ' { } ' | run 1 run --chat - -n 4
 has err "No messages provided."
 echo 'no JSON' | run 1 run --chat - -n 4
 one_sentence
