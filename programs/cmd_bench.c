@@ -34,7 +34,7 @@ static const cli_option options[] = {
     {"warmup", 0, CLI_INTEGER, "N", offsetof(bench_args, warmup), 0, 1 << 20,
      "Tokens decoded before those that are measured (until the cache has turned over)."},
     {"repetitions", 0, CLI_INTEGER, "N", offsetof(bench_args, repetitions), 1,
-     BENCH_REPETITIONS_MAX, "Repetitions, after one that does not count (3)."},
+     BENCH_REPETITIONS_MAX, "Repetitions, after a warm-up that does not count (3)."},
     {"seed", 0, CLI_SEED, "N", offsetof(bench_args, seed), 0, 0, "Of the random tokens (0)."},
     {"cap", 0, CLI_SIZE, "SIZE", offsetof(bench_args, cap), 0, 0,
      "Run under a memory limit of the system, in a control group of its own (needs root)."},
