@@ -39,8 +39,9 @@ bench_spread bench_spread_of(const double *values, int32_t n)
 int32_t bench_context(const bench_plan *plan)
 {
     int32_t warmup = plan->warmup < 0 ? BENCH_WARMUP_MAX : plan->warmup;
-    return plan->frontiers[plan->n_frontiers - 1] + plan->prefill +
-           (plan->decode ? warmup + plan->decode : 0) + 1;
+    int32_t prompt = plan->frontiers[plan->n_frontiers - 1] + plan->prefill;
+    int32_t last = prompt + (plan->decode ? warmup + plan->decode : 0);
+    return (last > warmup ? last : warmup) + 1;
 }
 
 /* xorshift64* (Vigna, 2016): the same tokens for the same seed. */
