@@ -19,8 +19,7 @@
 #define EXPERTS_MIN 16
 #define EXPERTS_MAX 256
 #define RECORDS_BYTES ((uint64_t)256 << 20) /* of all layers: far more than a last-level cache */
-#define WARM_TOKENS 3
-#define TOKENS 8
+#define STEPS_MAX 8
 #define MEMORY_BYTES ((uint64_t)16 << 30) /* a limit that nothing of this reaches */
 
 static const int32_t point_rows[SLUICE_PLAN_POINTS] = {1, 16, 64};
@@ -112,8 +111,8 @@ static double median(double *values, int n)
 static sluice_status measure_point(probe *p, int32_t rows, sluice_plan_point *point, double *head,
                                    sluice_error *err)
 {
-    double trunks[TOKENS], heads[TOKENS], experts[TOKENS], requests = 0;
-    int steps = rows == 1 ? TOKENS : rows <= 16 ? 3 : 1;
+    double trunks[STEPS_MAX], heads[STEPS_MAX], experts[STEPS_MAX], requests = 0;
+    int steps = rows == 1 ? STEPS_MAX : rows <= 16 ? 2 : 1;
     for (int i = 0; i < steps; i++) {
         sluice_stats stats;
         sluice_engine_stats_reset(p->engine);
@@ -134,17 +133,14 @@ static sluice_status measure_point(probe *p, int32_t rows, sluice_plan_point *po
     return SLUICE_OK;
 }
 
+/* Most rows first: they bring the experts into memory, and waiting for them is counted apart. */
 static sluice_status measure(probe *p, bool whole, sluice_plan_work *work, sluice_error *err)
 {
-    /* The first rows bring every expert into memory. */
-    SLUICE_TRY(run_rows(p, 64, err));
-    for (int i = 0; i < WARM_TOKENS; i++)
-        SLUICE_TRY(run_rows(p, 1, err));
-    for (int i = 0; i < (whole ? SLUICE_PLAN_POINTS : 1); i++) {
-        double head;
+    double head;
+    if (!whole) SLUICE_TRY(run_rows(p, point_rows[1], err));
+    for (int i = whole ? SLUICE_PLAN_POINTS - 1 : 0; i >= 0; i--)
         SLUICE_TRY(measure_point(p, point_rows[i], &work->points[i], &head, err));
-        if (i == 0) work->head_seconds = head;
-    }
+    work->head_seconds = head;
     return SLUICE_OK;
 }
 
