@@ -1,5 +1,6 @@
 # "sluice chat" through a pipe: answers, commands, what a second turn costs, saving, and odd input.
 . "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
+warm
 
 chat() { # chat STATUS OPTIONS...: the conversation comes from stdin
     expected=$1

@@ -1,5 +1,6 @@
 # Readers that go away, full disks, closed streams and signals.
 . "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
+warm
 
 long() { "$SLUICE" run "$nano" -p 'Once upon a time' -n 8000 --ignore-stop "$@"; }
 

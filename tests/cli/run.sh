@@ -1,5 +1,6 @@
 # "sluice run" in its fixed forms: greedy tokens against the references, stopping, seeds, streaming, statistics.
 . "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
+warm
 
 # $c is a case: equal up to the first token whose two best are closer than 1e-3.
 as_reference='

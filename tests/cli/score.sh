@@ -1,5 +1,6 @@
 # "sluice score" in its fixed form, against the reference outputs of Nano and of the tiny models.
 . "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
+warm
 
 # $c is a case of reference.json: mean NLL within 1e-3, the argmax of every position unless the two best are
 # closer than 1e-3, the 20 largest logits within 0.02 wherever two of them may have changed places.

@@ -1,5 +1,6 @@
 # "sluice chat" on a terminal (a pseudo terminal of util-linux's script): the prompt, editing, Ctrl-C, history, Ctrl-D.
 . "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
+warm
 command -v script >/dev/null || { echo "SKIPPED: script (util-linux) is missing"; exit 77; }
 
 mkfifo "$scratch/keys"

@@ -48,6 +48,9 @@ one_sentence() {
     grep -q '^sluice: ' "$scratch/err" || fail "stderr does not begin with 'sluice: '"
 }
 
+# Nano is converted once, into the build's cache folder, before its notice could mix with what a test looks at.
+warm() { "$SLUICE" score "$nano" --ids 1 --top 0 --quiet >/dev/null || fail "Nano cannot be opened"; }
+
 # wait_for FILE TEXT: until TEXT is in FILE, half a minute at most.
 wait_for() {
     tries=0
