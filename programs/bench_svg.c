@@ -2,7 +2,7 @@
  * decoded one. */
 #include "bench_svg.h"
 
-enum { WIDTH = 860, LEFT = 150, RIGHT = 210, ROW = 34, BAR = 20, TOP = 92 };
+enum { WIDTH = 900, LEFT = 150, RIGHT = 250, ROW = 34, BAR = 20, TOP = 92 };
 
 static const struct {
     const char *name, *colour;
