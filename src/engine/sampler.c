@@ -1,4 +1,4 @@
-/* Sampling (see sampler.h). */
+/* Sampling (see sluice/sampler.h). */
 #include "engine/sampler.h"
 
 #include <math.h>
