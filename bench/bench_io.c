@@ -90,8 +90,9 @@ static int measure(sluice_io *io, int32_t file, uint64_t file_bytes, size_t byte
     while (more || finished < issued) {
         more = sluice_clock_us() < end;
         while (more && issued - finished < (uint64_t)io->capacity) {
-            sluice_io_read read = {file, sluice_rng_below(&rng, records) * stride, stride,
-                                   buffers + issued % slots * stride, 0};
+            sluice_io_read read = {file,   sluice_rng_below(&rng, records) * stride,
+                                   stride, buffers + issued % slots * stride,
+                                   0,      false};
             issued += (uint64_t)io->submit(io, &read, 1);
         }
         int n = io->wait(io, done, 1, SLUICE_IO_DEPTH_MAX);

@@ -94,7 +94,8 @@ static void read_randomly(sluice_io *io, int32_t file, int total, sluice_rng *rn
                                         .offset = sluice_rng_below(rng, BLOCKS - blocks) * BLOCK,
                                         .bytes = blocks * BLOCK,
                                         .buffer = memory + (size_t)i * READ_MAX * BLOCK,
-                                        .user = (uint64_t)i};
+                                        .user = (uint64_t)i,
+                                        .untouched = sluice_rng_below(rng, 4) == 0};
             batch[n++] = reads[i];
         }
         int taken = io->submit(io, batch, n);
@@ -156,10 +157,10 @@ static void end_of_file_inside_the_range_is_an_error_of_that_read_alone(void **s
         int32_t file;
         assert_int_equal(io->add_file(io, path, &file, NULL), SLUICE_OK);
         const sluice_io_read reads[] = {
-            {file, (BLOCKS - 2) * (uint64_t)BLOCK, 4 * BLOCK, at, 0},
-            {file, (uint64_t)BLOCKS * BLOCK, BLOCK, at + 4 * BLOCK, 1}, /* the ragged block */
-            {file, (uint64_t)1 << 40, BLOCK, at + 8 * BLOCK, 2},
-            {file, 5 * BLOCK, 4 * BLOCK, at + 12 * BLOCK, 3},
+            {file, (BLOCKS - 2) * (uint64_t)BLOCK, 4 * BLOCK, at, 0, false},
+            {file, (uint64_t)BLOCKS * BLOCK, BLOCK, at + 4 * BLOCK, 1, true}, /* the ragged block */
+            {file, (uint64_t)1 << 40, BLOCK, at + 8 * BLOCK, 2, true},
+            {file, 5 * BLOCK, 4 * BLOCK, at + 12 * BLOCK, 3, false},
         };
         assert_int_equal(io->submit(io, reads, 4), 4);
         for (int i = 0; i < 4; i++) {
@@ -185,8 +186,9 @@ static void freeing_waits_for_reads_in_flight(void **state)
         assert_int_equal(sluice_memory_new(NULL, bytes, "test", &memory, NULL), SLUICE_OK);
         assert_int_equal(io->add_file(io, path, &file, NULL), SLUICE_OK);
         for (uint64_t i = 0; i < 8; i++) {
-            sluice_io_read read = {file, i * BLOCK, READ_MAX * BLOCK,
-                                   (char *)memory + i * READ_MAX * BLOCK, i};
+            sluice_io_read read = {
+                file, i * BLOCK, READ_MAX * BLOCK, (char *)memory + i * READ_MAX * BLOCK,
+                i,    i % 2 != 0};
             assert_int_equal(io->submit(io, &read, 1), 1);
         }
         io->free(io);
@@ -262,7 +264,7 @@ static void simulated_disk_repeats_itself_by_seed(void **state)
         assert_int_equal(sluice_io_sim_new(&options, &io, NULL), SLUICE_OK);
         assert_int_equal(io->add_file(io, "in-memory", &file, NULL), SLUICE_OK);
         for (uint64_t i = 0; i < 64; i++)
-            io->submit(io, &(sluice_io_read){file, i * BLOCK, 2 * BLOCK, memory[i], i}, 1);
+            io->submit(io, &(sluice_io_read){file, i * BLOCK, 2 * BLOCK, memory[i], i, false}, 1);
         memset(orders[run], 0, sizeof orders[run]);
         assert_int_equal(io->wait(io, orders[run], 64, 64), 64);
 

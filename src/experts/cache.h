@@ -33,6 +33,7 @@ typedef struct sluice_slot {
     uint8_t state, origin; /* sluice_slot_state, sluice_experts_priority */
     uint8_t attempts;
     bool in_ticket;
+    bool touched; /* its memory has pages: a record has been read into it */
 } sluice_slot;
 
 typedef struct sluice_cache_layer {

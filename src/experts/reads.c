@@ -70,7 +70,8 @@ bool sluice_cache_queue(sluice_experts *experts, int32_t layer, int32_t id,
                                           .pins = wanted,
                                           .state = SLOT_QUEUED,
                                           .origin = (uint8_t)priority,
-                                          .in_ticket = wanted};
+                                          .in_ticket = wanted,
+                                          .touched = experts->slots[index].touched};
     experts->slot_of[experts->layers[layer].first_key + id] = index;
     sluice_index_list_push_back(&experts->queues[priority], experts->links, index);
     experts->loose += !wanted;
@@ -111,6 +112,7 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
                              .offset = layer->offset + (uint64_t)slot->id * layer->stride,
                              .bytes = layer->bytes,
                              .buffer = experts->memory + (size_t)i * experts->slot_bytes,
+                             .untouched = !slot->touched,
                              .user = (uint64_t)i};
     }
     if (!n) return 0;
@@ -216,6 +218,7 @@ void sluice_cache_reap(sluice_experts *experts, int min)
         int32_t index = (int32_t)experts->done[i].user;
         sluice_slot *slot = &experts->slots[index];
         experts->in_flight--;
+        slot->touched = true;
         experts->loose -= !slot->in_ticket;
         experts->loose_in_flight -= !slot->in_ticket;
         if (experts->done[i].error == 0 && is_intact(experts, index))

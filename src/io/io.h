@@ -28,7 +28,8 @@ typedef struct sluice_io_read {
     uint64_t offset;
     size_t bytes;
     void *buffer;
-    uint64_t user; /* given back in the completion */
+    uint64_t user;  /* given back in the completion */
+    bool untouched; /* the buffer has no pages yet: beginning the read takes long */
 } sluice_io_read;
 
 typedef struct sluice_io_done {

@@ -57,7 +57,10 @@ static void prepare(uring_io *self, int32_t index)
     io_uring_prep_read(
         sqe, fixed ? file : self->files.fds[file], (char *)pending->read.buffer + pending->done,
         (unsigned)sluice_io_pending_want(pending), pending->read.offset + pending->done);
-    if (fixed) io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+    /* Direct reads pin their pages when they begin. Making those pages takes longer than the read,
+     * so it is left to the kernel's own workers instead of the caller. */
+    unsigned flags = (fixed ? IOSQE_FIXED_FILE : 0u) | (pending->read.untouched ? IOSQE_ASYNC : 0u);
+    io_uring_sqe_set_flags(sqe, flags);
     io_uring_sqe_set_data64(sqe, (uint64_t)index);
     self->queued++;
 }
