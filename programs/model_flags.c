@@ -21,6 +21,8 @@ const cli_option cli_model_options[] = {
      "Tokens that a session can hold (the model's own limit, or what fits in memory)."},
     {"chunk", 0, CLI_INTEGER, "N", AT(chunk), 64, 1 << 20,
      "Tokens of a prompt that go through the model together, a multiple of 64 (chosen by memory)."},
+    {"k", 0, CLI_INTEGER, "N", AT(k), 1, 1024,
+     "Lossy: run only the N most wanted experts of each layer (all that the model was made for)."},
     {"cpu", 0, CLI_CHOICE, "scalar|avx2|avx512|neon|auto", AT(cpu), 0, 0,
      "Instructions to use; never more than the machine has (auto)."},
     {"exact", 0, CLI_FLAG, NULL, AT(exact), 0, 0,
@@ -29,6 +31,10 @@ const cli_option cli_model_options[] = {
      "Activations rounded to int8 in products with quantised weights: faster, less exact."},
     {"io", 0, CLI_CHOICE, "auto|uring|pread|buffered|mmap", AT(io), 0, 0,
      "How experts are read from disk (auto)."},
+    {"cache-policy", 0, CLI_CHOICE, "lfru|lru|s3fifo", AT(cache_policy), 0, 0,
+     "Which experts stay in memory; never what comes out (lfru)."},
+    {"lookahead", 0, CLI_TEXT, "N|off", AT(lookahead), 0, 0,
+     "While decoding, read N experts that the next layer will probably want (4)."},
     {"verify-reads", 0, CLI_FLAG, NULL, AT(verify_reads), 0, 0,
      "Check the checksum of every expert that is read."},
     {0}};
@@ -76,7 +82,24 @@ static bool interrupted(void *context)
     return cli_interrupted();
 }
 
-static sluice_engine_options engine_options(const cli_model_flags *flags, cli_progress *progress)
+/* false: neither a number of experts nor "off". */
+static bool read_lookahead(const char *text, int32_t *lookahead)
+{
+    char *end;
+    *lookahead = 0;
+    if (!text) return true;
+    if (!strcmp(text, "off")) {
+        *lookahead = -1;
+        return true;
+    }
+    long n = strtol(text, &end, 10);
+    if (end == text || *end || n < 1 || n > 1024) return false;
+    *lookahead = (int32_t)n;
+    return true;
+}
+
+static sluice_engine_options engine_options(const cli_model_flags *flags, int32_t lookahead,
+                                            cli_progress *progress)
 {
     sluice_engine_options options = sluice_engine_options_default();
     options.memory_bytes = flags->memory;
@@ -86,8 +109,11 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, cli_pr
     if (flags->exact || flags->int8) options.exact = flags->exact;
     options.context = flags->context;
     options.chunk = flags->chunk;
+    options.k = flags->k;
     options.io = flags->io;
     options.verify_reads = flags->verify_reads;
+    options.cache_policy = flags->cache_policy;
+    options.lookahead = lookahead;
     options.notice = notice;
     options.progress = cli_convert_progress;
     options.interrupted = interrupted;
@@ -103,7 +129,11 @@ int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
     if (flags->chunk % 64 != 0)
         return cli_usage("--chunk must be a multiple of 64, not %d", flags->chunk);
     if (flags->exact && flags->int8) return cli_usage("--exact and --int8 exclude each other");
-    sluice_engine_options options = engine_options(flags, &progress);
+    int32_t lookahead;
+    if (!read_lookahead(flags->lookahead, &lookahead))
+        return cli_usage("--lookahead takes a number of experts from 1 to 1024 or 'off', not '%s'",
+                         flags->lookahead);
+    sluice_engine_options options = engine_options(flags, lookahead, &progress);
     sluice_status status = sluice_engine_open(model, &options, out, &err);
     cli_progress_clear(&progress);
     return status == SLUICE_OK ? CLI_OK : cli_fail_error(&err);
@@ -136,7 +166,7 @@ int cli_container_locate(const char *model, bool quiet, char **path)
     sluice_error err = {0};
     cli_progress progress = {.quiet = quiet};
     cli_model_flags flags = {0};
-    sluice_engine_options options = engine_options(&flags, &progress);
+    sluice_engine_options options = engine_options(&flags, 0, &progress);
     sluice_status status = sluice_model_locate(model, &options, path, &err);
     cli_progress_clear(&progress);
     return status == SLUICE_OK ? CLI_OK : cli_fail_error(&err);

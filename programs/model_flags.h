@@ -10,9 +10,11 @@
 #include "sluice/sluice.h"
 
 typedef struct cli_model_flags {
-    int32_t threads, context, chunk; /* 0: chosen */
-    uint64_t cache, memory;          /* bytes; 0: chosen */
-    const char *cpu, *io;            /* NULL: auto */
+    int32_t threads, context, chunk, k; /* 0: chosen */
+    uint64_t cache, memory;             /* bytes; 0: chosen */
+    const char *cpu, *io;               /* NULL: auto */
+    const char *cache_policy;           /* NULL: the default */
+    const char *lookahead;              /* a number or "off"; NULL: the default */
     bool exact, int8, verify_reads;
 } cli_model_flags;
 

@@ -11,11 +11,12 @@ typedef struct derived {
     double prompt_seconds, first_token_seconds, decode_seconds;
     double prompt_rate, decode_rate; /* tokens per second */
     double hit_rate, bytes_per_token, gigabytes_per_second;
+    double lookahead_recall; /* of the experts wanted, those that were guessed */
 } derived;
 
 void cli_statistics_begin(cli_statistics *statistics, const sluice_engine *engine)
 {
-    *statistics = (cli_statistics){0};
+    *statistics = (cli_statistics){.model = sluice_engine_info(engine)};
     sluice_engine_stats(engine, &statistics->start);
 }
 
@@ -54,6 +55,8 @@ static derived derive(const cli_statistics *s)
     d.bytes_read = s->end.expert_bytes_read - s->start.expert_bytes_read;
     d.hit_rate = ratio((double)(s->end.expert_hits - from->expert_hits),
                        (double)(s->end.expert_requests - from->expert_requests));
+    d.lookahead_recall = ratio((double)(s->end.lookahead_right - from->lookahead_right),
+                               (double)(s->end.lookahead_wanted - from->lookahead_wanted));
     d.bytes_per_token = ratio((double)(s->end.expert_bytes_read - from->expert_bytes_read),
                               (double)(d.decode_tokens ? d.decode_tokens : d.prompt_tokens));
     d.gigabytes_per_second = ratio((double)d.bytes_read / 1e9, all_us / 1e6);
@@ -63,17 +66,24 @@ static derived derive(const cli_statistics *s)
 void cli_statistics_line(const cli_statistics *statistics, char *line, size_t size)
 {
     derived d = derive(statistics);
-    char rate[48] = "no rate (nothing decoded)", first[32] = "none", hits[16] = "none";
+    char rate[48] = "no rate (nothing decoded)", first[32] = "none", hits[16] = "none",
+         lossy[48] = "";
+    const sluice_model_info *model = statistics->model;
+    char ahead[48] = "";
     cli_human per_token = cli_human_bytes(d.bytes_per_token > 0 ? (uint64_t)d.bytes_per_token : 0);
     cli_human peak = cli_human_bytes(statistics->end.rss_peak_bytes);
     if (d.decode_rate >= 0) snprintf(rate, sizeof rate, "%.3g tok/s", d.decode_rate);
     if (d.first_token_seconds >= 0) snprintf(first, sizeof first, "%.3f s", d.first_token_seconds);
+    if (model->k < model->top_k)
+        snprintf(lossy, sizeof lossy, "; lossy: k %d of %d", model->k, model->top_k);
     if (d.hit_rate >= 0) snprintf(hits, sizeof hits, "%.1f%%", 100 * d.hit_rate);
+    if (d.lookahead_recall >= 0)
+        snprintf(ahead, sizeof ahead, "lookahead recall %.1f%%, ", 100 * d.lookahead_recall);
     snprintf(line, size,
-             "%s, first token after %s, %llu prompt tokens, hit rate %s, %s read per token, "
-             "%.2f GB/s, peak memory %s",
-             rate, first, (unsigned long long)d.prompt_tokens, hits, per_token.text,
-             d.gigabytes_per_second > 0 ? d.gigabytes_per_second : 0.0, peak.text);
+             "%s, first token after %s, %llu prompt tokens, hit rate %s, %s%s read per token, "
+             "%.2f GB/s, peak memory %s%s",
+             rate, first, (unsigned long long)d.prompt_tokens, hits, ahead, per_token.text,
+             d.gigabytes_per_second > 0 ? d.gigabytes_per_second : 0.0, peak.text, lossy);
 }
 
 /* A number, or null when it is not known. */
@@ -86,14 +96,15 @@ json_t *cli_statistics_json(const cli_statistics *statistics)
 {
     derived d = derive(statistics);
     const sluice_stats *end = &statistics->end;
-    return json_pack(
-        "{s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I}", "prompt_tokens",
-        (json_int_t)d.prompt_tokens, "prompt_seconds", number(d.prompt_seconds),
-        "prompt_tokens_per_second", number(d.prompt_rate), "decode_tokens",
-        (json_int_t)d.decode_tokens, "decode_seconds", number(d.decode_seconds),
-        "tokens_per_second", number(d.decode_rate), "first_token_seconds",
-        number(d.first_token_seconds), "hit_rate", number(d.hit_rate), "bytes_read",
-        (json_int_t)d.bytes_read, "bytes_read_per_token", number(d.bytes_per_token),
-        "gb_per_second", number(d.gigabytes_per_second), "memory_peak_bytes",
-        (json_int_t)end->memory_peak_bytes, "rss_peak_bytes", (json_int_t)end->rss_peak_bytes);
+    return json_pack("{s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I}",
+                     "prompt_tokens", (json_int_t)d.prompt_tokens, "prompt_seconds",
+                     number(d.prompt_seconds), "prompt_tokens_per_second", number(d.prompt_rate),
+                     "decode_tokens", (json_int_t)d.decode_tokens, "decode_seconds",
+                     number(d.decode_seconds), "tokens_per_second", number(d.decode_rate),
+                     "first_token_seconds", number(d.first_token_seconds), "hit_rate",
+                     number(d.hit_rate), "lookahead_recall", number(d.lookahead_recall),
+                     "bytes_read", (json_int_t)d.bytes_read, "bytes_read_per_token",
+                     number(d.bytes_per_token), "gb_per_second", number(d.gigabytes_per_second),
+                     "memory_peak_bytes", (json_int_t)end->memory_peak_bytes, "rss_peak_bytes",
+                     (json_int_t)end->rss_peak_bytes);
 }

@@ -38,10 +38,16 @@ typedef struct sluice_engine_options {
     const char *cpu;       /* "scalar", "avx2", "avx512", "neon" or "auto"; NULL is "auto" */
     bool exact;            /* f32 activations everywhere; false: int8 activations */
     int32_t context;   /* positions of a session at most; 0: the model's, cut to fit the budget */
+    int32_t k;             /* lossy: routed experts of a token, fewer than the model's; 0: the model's */
     int32_t chunk;     /* rows of a step at most, a multiple of 64; 0: chosen from the budget */
     int32_t sessions;  /* keep memory aside for so many; 0: one. More may fail to open */
     const char *io;    /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
     bool verify_reads; /* check the CRC32C of every record that is read */
+    const char *cache_policy; /* which experts stay: "lfru", "lru", "s3fifo"; NULL: the first */
+    int32_t lookahead; /* experts of the next layer that are read on a guess while decoding; 0: the
+                          default; negative: none */
+    /* Called with the distinct experts of every step and layer before they run, ascending. */
+    void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);
     /* Called with one line when the model must be converted first, then with its progress (whose
      * false stops it). */
     void (*notice)(void *context, const char *line);
@@ -77,6 +83,7 @@ const sluice_tokenizer *sluice_engine_tokenizer(const sluice_engine *engine);
 typedef struct sluice_model_info {
     const char *name; /* last part of the path */
     int32_t layers, hidden, vocab, experts, top_k, context_max;
+    int32_t k; /* routed experts of a token in this engine; below top_k the answers are lossy */
     int32_t context;        /* what a session gets */
     int32_t chunk, threads; /* rows of a batch; threads that compute */
     uint64_t trunk_bytes;   /* that a batch goes through: all but embedding, head, routed experts */
@@ -94,6 +101,9 @@ typedef struct sluice_stats {
     uint64_t expert_requests, expert_hits; /* distinct experts of each step and layer */
     uint64_t expert_bytes_read, expert_wait_us;
     uint64_t lookahead_reads, lookahead_used; /* read before they were asked for; and then wanted */
+    /* Of the layers that were guessed for: experts guessed, wanted, and both. Recall is right /
+     * wanted; a guess that was in memory already counts too. */
+    uint64_t lookahead_guessed, lookahead_wanted, lookahead_right;
     /* Where the time of all steps went: trunk (mixers, routers, shared experts), routed experts
      * without waiting for the disk (that is expert_wait_us), head. */
     uint64_t trunk_us, expert_us, head_us;

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/status.h"
 #include "kernels/cpu_backend.h"
@@ -81,8 +80,11 @@ static sluice_status open_experts(sluice_engine *engine, sluice_error *err)
         .cache_bytes = engine->sizes.cache_bytes,
         .slots_min = config->top_k,
         .io = engine->options.io,
+        .policy = engine->options.cache_policy,
         .verify = engine->options.verify_reads,
         .budget = engine->budget,
+        .trace = engine->options.routes,
+        .trace_context = engine->options.callback_context,
     };
     sluice_status status = sluice_experts_open(&options, &engine->experts, err);
     free(layers);
@@ -97,8 +99,8 @@ static sluice_status open_forward(sluice_engine *engine, sluice_error *err)
     engine->part_offsets = calloc(chunk, sizeof *engine->part_offsets);
     if (!engine->parts || !engine->part_inputs || !engine->part_offsets)
         return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for batches of %zu rows", chunk);
-    engine->policy = (sluice_policy){.experts = engine->model->config->experts,
-                                     .top_k = engine->model->config->top_k};
+    engine->policy =
+        (sluice_policy){.experts = engine->model->config->experts, .top_k = engine->info.k};
     sluice_forward_options options = {
         .model = engine->model,
         .backend = engine->backend,
@@ -106,6 +108,7 @@ static sluice_status open_forward(sluice_engine *engine, sluice_error *err)
         .policy = &engine->policy,
         .rows_max = engine->sizes.chunk,
         .logits_rows = engine->sizes.logits_rows,
+        .lookahead = engine->sizes.lookahead,
     };
     return sluice_forward_new(&options, &engine->forward, err);
 }
@@ -153,12 +156,23 @@ static void fill_info(sluice_engine *engine, const char *dir)
     fill_sizes(engine);
 }
 
+static sluice_status choose_k(sluice_engine *engine, sluice_error *err)
+{
+    int32_t top_k = sluice_container_config(engine->container)->top_k, k = engine->options.k;
+    if (k < 0 || k > top_k)
+        return sluice_fail(err, SLUICE_USAGE, "k is %d; this model runs 1 to %d experts a token", k,
+                           top_k);
+    engine->info.k = k ? k : top_k;
+    return SLUICE_OK;
+}
+
 static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_error *err)
 {
     uint64_t memory = engine->options.memory_bytes;
     sluice_sizes_model needs;
     SLUICE_TRY(sluice_container_open(dir, &engine->container, err));
     SLUICE_TRY(choose_threads(engine, err));
+    SLUICE_TRY(choose_k(engine, err));
     if (!memory) SLUICE_TRY(sluice_sizes_machine(&memory, err));
     SLUICE_TRY(sluice_sizes_measure(engine->container, &needs, err));
     SLUICE_TRY(sluice_sizes_plan(&needs, &engine->options, memory, &engine->sizes, err));
@@ -227,44 +241,4 @@ const sluice_model_info *sluice_engine_info(const sluice_engine *engine)
 void sluice_engine_probe(sluice_engine *engine, const sluice_probe *probe)
 {
     engine->probe = probe ? *probe : (sluice_probe){0};
-}
-
-static void fill_times(const sluice_engine *engine, sluice_stats *stats)
-{
-    const sluice_forward_times *base = &engine->times_base;
-    sluice_forward_times times;
-    sluice_forward_times_get(engine->forward, &times);
-    uint64_t routed_us = (times.routed_ns - base->routed_ns) / 1000;
-    stats->batches = times.batches - base->batches;
-    stats->head_batches = times.head_batches - base->head_batches;
-    stats->trunk_us = (times.trunk_ns - base->trunk_ns) / 1000;
-    stats->head_us = (times.head_ns - base->head_ns) / 1000;
-    stats->expert_us = routed_us > stats->expert_wait_us ? routed_us - stats->expert_wait_us : 0;
-}
-
-void sluice_engine_stats(const sluice_engine *engine, sluice_stats *stats)
-{
-    const sluice_experts_stats *base = &engine->experts_base;
-    sluice_experts_stats experts;
-    struct rusage usage;
-    sluice_experts_stats_get(engine->experts, &experts);
-    *stats = engine->stats;
-    stats->expert_requests = experts.requests - base->requests;
-    stats->expert_hits = experts.hits - base->hits;
-    stats->expert_bytes_read = experts.bytes_read - base->bytes_read;
-    stats->expert_wait_us = experts.wait_us - base->wait_us;
-    stats->lookahead_reads = experts.lookahead_reads - base->lookahead_reads;
-    stats->lookahead_used = experts.lookahead_used - base->lookahead_used;
-    fill_times(engine, stats);
-    stats->memory_bytes = sluice_budget_used(engine->budget);
-    stats->memory_peak_bytes = sluice_budget_peak(engine->budget);
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        stats->rss_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
-}
-
-void sluice_engine_stats_reset(sluice_engine *engine)
-{
-    engine->stats = (sluice_stats){0};
-    sluice_experts_stats_get(engine->experts, &engine->experts_base);
-    sluice_forward_times_get(engine->forward, &engine->times_base);
 }

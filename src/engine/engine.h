@@ -33,6 +33,7 @@ struct sluice_engine {
     sluice_stats stats;                  /* the fields that the engine counts itself */
     sluice_forward_times times_base;     /* what the forward pass had counted at the last reset */
     sluice_experts_stats experts_base;   /* what the cache had counted at the last reset */
+    sluice_lookahead_stats lookahead_base; /* what had been guessed at the last reset */
 };
 
 struct sluice_session {

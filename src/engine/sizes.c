@@ -15,6 +15,7 @@
 #define CHUNK_MAX 8192
 #define CONTEXT_AUTO_MIN 4096
 #define LOGITS_BYTES_MAX (8 * MIB)
+#define LOOKAHEAD_DEFAULT 4                /* doc/measurements/lookahead.md */
 #define EMBEDDING_IN_MEMORY_MAX (64 * MIB) /* above this an untied table stays on disk */
 /* What is not charged: structs and lists, and about this much of a tokenizer for each token. */
 #define BOOKKEEPING_BYTES (2 * MIB)
@@ -65,7 +66,7 @@ static uint64_t scratch_bytes(const sluice_sizes_model *model, const sluice_engi
     const sluice_config *config = model->config;
     sluice_geometry geometry = sluice_model_geometry(config);
     return sluice_forward_scratch_bytes(config, model->embedding, sizes->embedding_on_disk,
-                                        sizes->chunk, sizes->logits_rows) +
+                                        sizes->chunk, sizes->logits_rows, sizes->lookahead) +
            sluice_cpu_backend_bytes(&geometry, sizes->chunk, options->threads, options->exact) +
            sluice_sampler_bytes(config->vocab) + BOOKKEEPING_BYTES +
            (uint64_t)config->vocab * TOKENIZER_BYTES;
@@ -160,6 +161,9 @@ sluice_status sluice_sizes_plan(const sluice_sizes_model *model,
         (uint64_t)(config->top_k + SLUICE_CACHE_SLOTS_SPARE) * model->record_bytes;
     choose_context(config, options, sizes);
     choose_logits_rows(config, sizes);
+    sizes->lookahead = options->lookahead < 0   ? 0
+                       : options->lookahead > 0 ? options->lookahead
+                                                : LOOKAHEAD_DEFAULT;
     choose_chunk(model, options, sizes);
 
     uint64_t fixed = fixed_bytes(sizes);

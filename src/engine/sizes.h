@@ -25,6 +25,7 @@ typedef struct sluice_sizes {
     uint64_t bank_bytes;        /* all records of all layers */
     int32_t context, chunk;
     int32_t logits_rows; /* rows of logits in memory at a time */
+    int32_t lookahead;   /* guesses of a row; 0: none */
     bool embedding_on_disk;
 } sluice_sizes;
 

@@ -12,7 +12,8 @@ struct sluice_forward {
     int32_t rows_max, logits_rows;
     sluice_embedding *embedding;
     sluice_moe *moe;
-    sluice_buffer *h; /* [rows_max, hidden], the residual stream */
+    sluice_lookahead *lookahead; /* NULL if it is off */
+    sluice_buffer *h;            /* [rows_max, hidden], the residual stream */
 
     void *host; /* one block for the arrays below */
     size_t host_bytes;
@@ -39,9 +40,11 @@ static size_t rows_bytes(const sluice_config *config, int32_t rows)
 }
 
 uint64_t sluice_forward_scratch_bytes(const sluice_config *config, sluice_weight_format embedding,
-                                      bool embedding_on_disk, int32_t rows_max, int32_t logits_rows)
+                                      bool embedding_on_disk, int32_t rows_max, int32_t logits_rows,
+                                      int32_t lookahead)
 {
-    return sluice_embedding_scratch_bytes(config, embedding, embedding_on_disk) +
+    uint64_t guesses = lookahead ? sluice_lookahead_scratch_bytes(config, lookahead) : 0;
+    return guesses + sluice_embedding_scratch_bytes(config, embedding, embedding_on_disk) +
            sluice_moe_scratch_bytes(config, rows_max) + rows_bytes(config, rows_max) +
            host_bytes(config, rows_max, logits_rows);
 }
@@ -80,6 +83,9 @@ sluice_status sluice_forward_new(const sluice_forward_options *options, sluice_f
     if (status == SLUICE_OK)
         status = sluice_moe_new(options->model, options->backend, options->experts, options->policy,
                                 options->rows_max, &forward->moe, err);
+    if (status == SLUICE_OK && options->lookahead)
+        status = sluice_lookahead_new(options->model, options->backend, options->experts,
+                                      options->lookahead, &forward->lookahead, err);
     if (status == SLUICE_OK) status = take_scratch(forward, err);
     if (status != SLUICE_OK) {
         sluice_forward_free(forward);
@@ -94,6 +100,7 @@ void sluice_forward_free(sluice_forward *forward)
     if (!forward) return;
     sluice_embedding_free(forward->embedding);
     sluice_moe_free(forward->moe);
+    sluice_lookahead_free(forward->lookahead);
     if (forward->h) forward->backend->buffer_free(forward->backend, forward->h);
     if (forward->host)
         sluice_memory_free(forward->model->budget, forward->host, forward->host_bytes, "scratch");
@@ -164,6 +171,8 @@ static sluice_status run_layers(sluice_forward *forward, const sluice_forward_pa
                                 const sluice_forward_callbacks *callbacks, sluice_error *err)
 {
     sluice_backend *be = forward->backend;
+    bool decode = rows == n_parts && rows <= SLUICE_LOOKAHEAD_ROWS;
+    sluice_lookahead *lookahead = decode ? forward->lookahead : NULL;
     SLUICE_TRY(sluice_embedding_run(forward->embedding, forward->tokens, rows, forward->h, err));
     for (int32_t i = 0; i < forward->model->config->layers; i++) {
         const sluice_model_layer *layer = &forward->model->layers[i];
@@ -174,7 +183,7 @@ static sluice_status run_layers(sluice_forward *forward, const sluice_forward_pa
                           forward->h);
         else
             be->gdn(be, &layer->gdn, forward->segments, forward->states, n_parts, rows, forward->h);
-        SLUICE_TRY(sluice_moe_run(forward->moe, i, rows, forward->h, err));
+        SLUICE_TRY(sluice_moe_run(forward->moe, i, rows, lookahead, forward->h, err));
         if (callbacks->layer) SLUICE_TRY(probe(forward, callbacks, i, rows, err));
     }
     return SLUICE_OK;
@@ -225,4 +234,10 @@ void sluice_forward_times_get(const sluice_forward *forward, sluice_forward_time
 {
     *times = forward->times;
     times->routed_ns = sluice_moe_routed_ns(forward->moe);
+}
+
+sluice_lookahead_stats sluice_forward_lookahead(const sluice_forward *forward)
+{
+    if (!forward->lookahead) return (sluice_lookahead_stats){0};
+    return sluice_lookahead_stats_get(forward->lookahead);
 }

@@ -14,6 +14,7 @@
 #define SLUICE_MODEL_FORWARD_H
 
 #include "model/embedding.h"
+#include "model/lookahead.h"
 #include "model/moe.h"
 #include "model/state.h"
 
@@ -44,6 +45,7 @@ typedef struct sluice_forward_options {
     const sluice_policy *policy;
     int32_t rows_max;    /* rows of a batch */
     int32_t logits_rows; /* rows of logits computed at a time */
+    int32_t lookahead;   /* experts guessed for the next layer while decoding; 0: none */
 } sluice_forward_options;
 
 /* Everything in the options must outlive it, except the options. All scratch is taken here and
@@ -54,8 +56,8 @@ void sluice_forward_free(sluice_forward *forward);
 
 /* Bytes that new charges, without the backend's own. */
 uint64_t sluice_forward_scratch_bytes(const sluice_config *config, sluice_weight_format embedding,
-                                      bool embedding_on_disk, int32_t rows_max,
-                                      int32_t logits_rows);
+                                      bool embedding_on_disk, int32_t rows_max, int32_t logits_rows,
+                                      int32_t lookahead);
 
 /* Where the time went, summed since new. */
 typedef struct sluice_forward_times {
@@ -65,6 +67,9 @@ typedef struct sluice_forward_times {
     uint64_t head_ns;               /* without what the logits callback does */
 } sluice_forward_times;
 void sluice_forward_times_get(const sluice_forward *forward, sluice_forward_times *times);
+
+/* How good the guesses were, summed since new; zeros without lookahead. */
+sluice_lookahead_stats sluice_forward_lookahead(const sluice_forward *forward);
 
 /* Each state at most once, count >= 1, rows_max rows at most together. A token outside the
  * vocabulary or a sequence longer than its capacity is refused before anything runs. */

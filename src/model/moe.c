@@ -142,8 +142,15 @@ static sluice_status run_experts(sluice_moe *moe, int32_t layer, sluice_error *e
     }
 }
 
-sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_buffer *h,
-                             sluice_error *err)
+static void look_ahead(sluice_moe *moe, int32_t layer, int32_t n, int32_t distinct,
+                       sluice_lookahead *lookahead, const sluice_buffer *h)
+{
+    sluice_lookahead_compare(lookahead, layer, moe->wanted, distinct);
+    if (layer + 1 < moe->model->config->layers) sluice_lookahead_guess(lookahead, layer + 1, n, h);
+}
+
+sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_lookahead *lookahead,
+                             sluice_buffer *h, sluice_error *err)
 {
     const sluice_model_layer *weights = &moe->model->layers[layer];
     sluice_backend *be = moe->backend;
@@ -154,6 +161,7 @@ sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_b
     int32_t distinct = group_by_expert(moe, n);
     if (distinct)
         sluice_experts_request(moe->experts, layer, moe->wanted, distinct, SLUICE_EXPERTS_DEMAND);
+    if (lookahead) look_ahead(moe, layer, n, distinct, lookahead, h);
     be->shared_expert(be, &weights->shared, n, moe->x, moe->shared);
     uint64_t start = sluice_clock_ns();
     if (distinct) SLUICE_TRY(run_experts(moe, layer, err));

@@ -5,14 +5,15 @@
  * lands; the sum is taken in rank order at the end. So a prompt reads an expert at most once a
  * chunk, and neither the cache nor the disk can change a result.
  *
- * Lookahead (the next layer's router on this layer's rows, its guesses queued behind the demand
- * reads) belongs into sluice_moe_run between the request and the shared expert.
+ * Lookahead (lookahead.h) comes right after the request, so that its guesses queue behind the
+ * demand reads and have the whole layer and the next mixer to arrive.
  *
  * What it does not do: decide who runs (policy.h) or where bytes come from (experts/experts.h). */
 #ifndef SLUICE_MODEL_MOE_H
 #define SLUICE_MODEL_MOE_H
 
 #include "experts/experts.h"
+#include "model/lookahead.h"
 #include "model/model.h"
 #include "model/policy.h"
 
@@ -34,9 +35,10 @@ void sluice_moe_free(sluice_moe *moe);
 /* Bytes that new charges. */
 uint64_t sluice_moe_scratch_bytes(const sluice_config *config, int32_t rows_max);
 
-/* h += moe(rmsnorm(h)) for n rows. After a failure h is undefined and the cache usable. */
-sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_buffer *h,
-                             sluice_error *err);
+/* h += moe(rmsnorm(h)) for n rows. lookahead guesses for the next layer; NULL for none. After a
+ * failure h is undefined and the cache usable. */
+sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_lookahead *lookahead,
+                             sluice_buffer *h, sluice_error *err);
 
 sluice_moe_routes sluice_moe_last(const sluice_moe *moe);
 
