@@ -92,7 +92,7 @@ static void print_head(const bench_result *result)
     cli_human peak = cli_human_bytes(result->rss_peak_bytes);
     printf("%s: %d layers, %d of %d experts of %s each; trunk and head %s, experts %s, of which %s "
            "fit in memory\n",
-           info->name, info->layers, info->top_k, info->experts, record.text, trunk.text, bank.text,
+           info->name, info->layers, info->k, info->experts, record.text, trunk.text, bank.text,
            cache.text);
     printf("%d threads, chunks of %d; disk %.2f GB/s (%.2f to %.2f; %s, %d in flight), memory %.1f "
            "GB/s (%.1f to %.1f); peak %s\n",
@@ -160,7 +160,7 @@ json_t *bench_json(const bench_result *result, const bench_row *rows)
         "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:i, s:o, s:o, s:I,"
         " s:I, s:o}",
         "version", sluice_version(), "model", info->name, "layers", info->layers, "experts",
-        info->experts, "top_k", info->top_k, "threads", info->threads, "chunk", info->chunk,
+        info->experts, "top_k", info->k, "threads", info->threads, "chunk", info->chunk,
         "trunk_bytes", (json_int_t)info->trunk_bytes, "head_bytes", (json_int_t)info->head_bytes,
         "record_bytes", (json_int_t)info->record_bytes, "bank_bytes", (json_int_t)info->bank_bytes,
         "cache_bytes", (json_int_t)info->cache_bytes, "repetitions", result->repetitions, "io",

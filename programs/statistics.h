@@ -12,6 +12,7 @@
 typedef struct cli_statistics {
     sluice_stats start, first, end; /* before, at the first token, after */
     bool has_first;
+    const sluice_model_info *model;
 } cli_statistics;
 
 void cli_statistics_begin(cli_statistics *statistics, const sluice_engine *engine);
