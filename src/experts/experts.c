@@ -106,6 +106,7 @@ sluice_status sluice_experts_next(sluice_experts *experts, int32_t *id, const vo
         if (ticket->arrived.n) break;
         if (!ticket->remaining) {
             ticket->open = false;
+            sluice_cache_pump(experts);
             return SLUICE_OK;
         }
         if (experts->in_flight)

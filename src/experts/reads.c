@@ -127,17 +127,18 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
     return n;
 }
 
-/* Demand first. Guesses get half of the places at most: a read that has started cannot be called
- * back, and the next demand must not find the disk full of them. */
+/* Demand first. While a ticket is open guesses get half of the places at most: a read that has
+ * started cannot be called back, and the rest of the ticket must not find the disk full of them.
+ * Between tickets the disk is theirs. */
 static void submit(sluice_experts *experts)
 {
     int capacity = experts->io->capacity;
     int32_t wanted = experts->queues[SLUICE_EXPERTS_DEMAND].n;
     if (submit_from(experts, SLUICE_EXPERTS_DEMAND, capacity - experts->in_flight) < wanted) return;
-    int half = capacity > 1 ? capacity / 2 : 1;
+    int share = experts->ticket.open && capacity > 1 ? capacity / 2 : capacity;
     for (int priority = SLUICE_EXPERTS_LOOKAHEAD; priority <= SLUICE_EXPERTS_WARM; priority++) {
         int room = capacity - experts->in_flight;
-        if (room > half - experts->loose_in_flight) room = half - experts->loose_in_flight;
+        if (room > share - experts->loose_in_flight) room = share - experts->loose_in_flight;
         if (room > 0) submit_from(experts, (sluice_experts_priority)priority, room);
     }
 }
