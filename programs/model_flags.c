@@ -35,6 +35,8 @@ const cli_option cli_model_options[] = {
      "Which experts stay in memory; never what comes out (lfru)."},
     {"lookahead", 0, CLI_TEXT, "N|off", AT(lookahead), 0, 0,
      "While decoding, read N experts that the next layer will probably want (4)."},
+    {"mlock", 0, CLI_FLAG, NULL, AT(mlock), 0, 0,
+     "Lock the model's trunk into memory, so that it is never swapped out."},
     {"verify-reads", 0, CLI_FLAG, NULL, AT(verify_reads), 0, 0,
      "Check the checksum of every expert that is read."},
     {0}};
@@ -109,11 +111,13 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, int32_
     if (flags->exact || flags->int8) options.exact = flags->exact;
     options.context = flags->context;
     options.chunk = flags->chunk;
+    options.sessions = flags->sessions;
     options.k = flags->k;
     options.io = flags->io;
     options.verify_reads = flags->verify_reads;
     options.cache_policy = flags->cache_policy;
     options.lookahead = lookahead;
+    options.lock_trunk = flags->mlock;
     options.notice = notice;
     options.progress = cli_convert_progress;
     options.interrupted = interrupted;

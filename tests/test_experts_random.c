@@ -252,6 +252,17 @@ static void demand(scenario *s)
     CHECK(s, missing == 0);
 }
 
+/* Fewer slots or more again, with records pinned and reads under way. */
+static void resize(scenario *s)
+{
+    int32_t wish = below(s, s->n_slots + 2), before = sluice_experts_slots_now(s->experts);
+    int32_t now = sluice_experts_resize(s->experts, wish);
+    CHECK(s, now == sluice_experts_slots_now(s->experts));
+    CHECK(s, now >= s->slots_min && now <= s->n_slots);
+    CHECK(s, wish < before ? now <= before
+                           : now == (wish > s->n_slots ? s->n_slots : wish) || now == s->slots_min);
+}
+
 static void close_all(scenario *s)
 {
     sluice_experts_stats stats;
@@ -267,7 +278,7 @@ static void close_all(scenario *s)
     for (int l = 0; l < s->n_layers; l++)
         for (int e = 0; e < s->layers[l].count; e++)
             resident += sluice_experts_resident(s->experts, l, e);
-    CHECK(s, resident <= s->n_slots);
+    CHECK(s, resident <= sluice_experts_slots_now(s->experts));
     CHECK(s, (uint64_t)resident == stats.reads - stats.evictions);
     sluice_experts_close(s->experts); /* with reads still in flight, mostly */
     CHECK(s, s->io->wait(s->io, &(sluice_io_done){0}, 1, 1) == 0); /* close has waited for them */
@@ -303,6 +314,7 @@ static void random_scenarios_never_hand_out_wrong_bytes_or_hang(void **state)
         for (int step = 10 + below(&s, 30); step > 0; step--) {
             if (below(&s, 3) == 0) guess(&s);
             demand(&s);
+            if (below(&s, 10) == 0) resize(&s);
             if (below(&s, 20) == 0) {
                 sluice_experts_abandon(s.experts);
                 sluice_experts_settle(s.experts);

@@ -37,15 +37,16 @@ typedef struct sluice_engine_options {
     int threads;           /* 0: one per physical core */
     const char *cpu;       /* "scalar", "avx2", "avx512", "neon" or "auto"; NULL is "auto" */
     bool exact;            /* f32 activations everywhere; false: int8 activations */
-    int32_t context;   /* positions of a session at most; 0: the model's, cut to fit the budget */
-    int32_t k;             /* lossy: routed experts of a token, fewer than the model's; 0: the model's */
-    int32_t chunk;     /* rows of a step at most, a multiple of 64; 0: chosen from the budget */
-    int32_t sessions;  /* keep memory aside for so many; 0: one. More may fail to open */
-    const char *io;    /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
-    bool verify_reads; /* check the CRC32C of every record that is read */
+    int32_t context;  /* positions of a session at most; 0: the model's, cut to fit the budget */
+    int32_t k;        /* lossy: routed experts of a token, fewer than the model's; 0: the model's */
+    int32_t chunk;    /* rows of a step at most, a multiple of 64; 0: chosen from the budget */
+    int32_t sessions; /* keep memory aside for so many; 0: one. More may fail to open */
+    const char *io;   /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
+    bool verify_reads;        /* check the CRC32C of every record that is read */
     const char *cache_policy; /* which experts stay: "lfru", "lru", "s3fifo"; NULL: the first */
     int32_t lookahead; /* experts of the next layer that are read on a guess while decoding; 0: the
                           default; negative: none */
+    bool lock_trunk;   /* keep the trunk from being swapped out (mlock) */
     /* Called with the distinct experts of every step and layer before they run, ascending. */
     void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);
     /* Called with one line when the model must be converted first, then with its progress (whose
@@ -109,7 +110,8 @@ typedef struct sluice_stats {
     uint64_t trunk_us, expert_us, head_us;
     uint64_t batches, head_batches; /* times that the trunk, and the head, were gone through */
     uint64_t memory_bytes, memory_peak_bytes; /* charged to the budget */
-    uint64_t rss_peak_bytes;                  /* of the process, as the system counts it */
+    uint64_t cache_bytes; /* of experts in memory at most, now: less while the machine needs it */
+    uint64_t rss_peak_bytes; /* of the process, as the system counts it */
 } sluice_stats;
 void sluice_engine_stats(const sluice_engine *engine, sluice_stats *stats);
 void sluice_engine_stats_reset(sluice_engine *engine);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #define TAGS_MAX 64
 #define SMALL 64
@@ -164,6 +165,28 @@ sluice_status sluice_memory_new(sluice_budget *budget, size_t bytes, const char 
     }
     *out = memory;
     return SLUICE_OK;
+}
+
+sluice_status sluice_memory_lock(const void *memory, size_t bytes, const char *what,
+                                 sluice_error *err)
+{
+    struct rlimit limit;
+    if (!bytes || mlock(memory, bytes) == 0) return SLUICE_OK;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return sluice_fail(err, SLUICE_NO_MEMORY,
+                           "%s: %.1f MB cannot be locked into memory; go without --mlock", what,
+                           (double)bytes / 1e6);
+    return sluice_fail(err, SLUICE_NO_MEMORY,
+                       "%s: %.1f MB cannot be locked into memory, the limit is %.1f MB; raise it "
+                       "(ulimit -l) or go without --mlock",
+                       what, (double)bytes / 1e6, (double)limit.rlim_cur / 1e6);
+}
+
+void sluice_memory_discard(void *memory, size_t bytes)
+{
+    uintptr_t from = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+    uintptr_t to = ((uintptr_t)memory + bytes) / PAGE * PAGE;
+    if (to > from) madvise((void *)from, to - from, MADV_DONTNEED); /* a favour: works without */
 }
 
 void sluice_memory_free(sluice_budget *budget, void *memory, size_t bytes, const char *tag)

@@ -35,6 +35,13 @@ int sluice_budget_uses(const sluice_budget *budget, sluice_budget_use *uses, int
  * tag, the bytes wanted and the bytes left. */
 sluice_status sluice_memory_new(sluice_budget *budget, size_t bytes, const char *tag, void **out,
                                 sluice_error *err);
+/* Keeps memory from being swapped out. SLUICE_NO_MEMORY says what the system's limit is. */
+sluice_status sluice_memory_lock(const void *memory, size_t bytes, const char *what,
+                                 sluice_error *err);
+/* Gives the pages of a range back to the system; it holds anything, or zeros, from then on and
+ * takes pages again when it is written to. Only whole pages within the range go. */
+void sluice_memory_discard(void *memory, size_t bytes);
+
 void sluice_memory_free(sluice_budget *budget, void *memory, size_t bytes, const char *tag);
 
 #endif

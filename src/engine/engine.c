@@ -80,6 +80,7 @@ static sluice_status open_experts(sluice_engine *engine, sluice_error *err)
         .cache_bytes = engine->sizes.cache_bytes,
         .slots_min = config->top_k,
         .io = engine->options.io,
+        .io_engine = engine->io,
         .policy = engine->options.cache_policy,
         .verify = engine->options.verify_reads,
         .budget = engine->budget,
@@ -166,6 +167,12 @@ static sluice_status choose_k(sluice_engine *engine, sluice_error *err)
     return SLUICE_OK;
 }
 
+static sluice_status lock_trunk(const sluice_model *model, sluice_error *err)
+{
+    SLUICE_TRY(sluice_memory_lock(model->matrices, model->matrices_bytes, "the trunk", err));
+    return sluice_memory_lock(model->vectors, model->vectors_bytes, "the trunk", err);
+}
+
 static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_error *err)
 {
     uint64_t memory = engine->options.memory_bytes;
@@ -182,21 +189,29 @@ static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_e
     sluice_model_options model_options = {.embedding_on_disk = engine->sizes.embedding_on_disk,
                                           .budget = engine->budget};
     SLUICE_TRY(sluice_model_open(engine->container, &model_options, &engine->model, err));
+    if (engine->options.lock_trunk) SLUICE_TRY(lock_trunk(engine->model, err));
     SLUICE_TRY(open_backend(engine, err));
     sluice_state_layout_init(&engine->layout, engine->model->config, engine->sizes.context);
     SLUICE_TRY(
         sluice_sampler_new(engine->model->config->vocab, engine->budget, &engine->sampler, err));
     SLUICE_TRY(open_experts(engine, err));
+    engine->pressure = (sluice_pressure){
+        .root = "",
+        .interval_us = SLUICE_PRESSURE_INTERVAL_US,
+        .slots_min = (int32_t)(engine->sizes.cache_floor_bytes / needs.record_bytes),
+        .record_bytes = needs.record_bytes,
+    };
     SLUICE_TRY(open_forward(engine, err));
     return SLUICE_OK;
 }
 
-sluice_status sluice_engine_open(const char *model, const sluice_engine_options *options,
-                                 sluice_engine **out, sluice_error *err)
+sluice_status sluice_engine_open_over(const char *model, const sluice_engine_options *options,
+                                      sluice_io *io, sluice_engine **out, sluice_error *err)
 {
     sluice_engine *engine = calloc(1, sizeof *engine);
     if (!engine) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for an engine");
     engine->options = options ? *options : sluice_engine_options_default();
+    engine->io = io;
     char *dir = NULL;
     sluice_status status = sluice_model_locate(model, &engine->options, &dir, err);
     if (status == SLUICE_OK) status = open_parts(engine, dir, err);
@@ -208,6 +223,12 @@ sluice_status sluice_engine_open(const char *model, const sluice_engine_options 
     }
     *out = engine;
     return SLUICE_OK;
+}
+
+sluice_status sluice_engine_open(const char *model, const sluice_engine_options *options,
+                                 sluice_engine **out, sluice_error *err)
+{
+    return sluice_engine_open_over(model, options, NULL, out, err);
 }
 
 void sluice_engine_close(sluice_engine *engine)

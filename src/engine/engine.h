@@ -3,6 +3,7 @@
 #define SLUICE_ENGINE_ENGINE_H
 
 #include "base/pool.h"
+#include "engine/pressure.h"
 #include "engine/sampler.h"
 #include "engine/sizes.h"
 #include "model/forward.h"
@@ -18,7 +19,9 @@ struct sluice_engine {
     sluice_pool *pool;
     sluice_backend *backend;
     sluice_model *model;
+    sluice_io *io; /* that reads experts instead of the chosen one; NULL, or a test's, not owned */
     sluice_experts *experts;
+    sluice_pressure pressure;
     sluice_policy policy;
     sluice_state_layout layout;
     sluice_forward *forward;
@@ -44,6 +47,11 @@ struct sluice_session {
      * It lies behind the state's tokens. */
     bool pending;
 };
+
+/* sluice_engine_open with experts read by io, which must outlive the engine: for tests over a
+ * simulated disk. NULL is sluice_engine_open. */
+sluice_status sluice_engine_open_over(const char *model, const sluice_engine_options *options,
+                                      sluice_io *io, sluice_engine **out, sluice_error *err);
 
 /* The stop ids of a container's folder: <|im_end|>, <|endoftext|> and generation_config.json's
  * eos_token_id. Returns how many. */

@@ -41,6 +41,8 @@ void sluice_engine_stats(const sluice_engine *engine, sluice_stats *stats)
     fill_lookahead(engine, stats);
     fill_times(engine, stats);
     stats->memory_bytes = sluice_budget_used(engine->budget);
+    stats->cache_bytes =
+        (uint64_t)sluice_experts_slots_now(engine->experts) * engine->info.record_bytes;
     stats->memory_peak_bytes = sluice_budget_peak(engine->budget);
     if (getrusage(RUSAGE_SELF, &usage) == 0)
         stats->rss_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;

@@ -132,6 +132,7 @@ sluice_status sluice_step_run(sluice_engine *engine, const sluice_input *inputs,
                               sluice_logits_fn on_logits, void *context, sluice_error *err)
 {
     step s = {engine, inputs, n, on_logits, context};
+    sluice_pressure_check(&engine->pressure, engine->experts);
     SLUICE_TRY(check_inputs(&s, err));
     for (int32_t i = 0; i < n; i++)
         SLUICE_TRY(settle(engine, inputs[i].session, err));

@@ -1,8 +1,9 @@
-/* The inside of the expert cache, shared by its three files: open.c makes and frees it, reads.c
- * moves records from the disk into slots, experts.c serves tickets.
+/* The inside of the expert cache, shared by its files: open.c makes and frees it, reads.c moves
+ * records from the disk into slots, experts.c serves tickets, resize.c gives memory back.
  *
- * A slot goes FREE → QUEUED → READING → READY → FREE. It is in one list at a time: the free list, a
- * queue, or the arrived list of the ticket; the policy keeps its own order of the READY ones.
+ * A slot goes FREE → QUEUED → READING → READY → FREE. It is in one list at a time: the free list,
+ * that of the given back, a queue, or the arrived list of the ticket; the policy keeps its own
+ * order of the READY ones.
  *
  *   pins      who may still look at the bytes: the ticket (one, until handed out, then that one is
  *             the caller's) and callers of earlier tickets. A pinned slot is never given up.
@@ -69,6 +70,7 @@ struct sluice_experts {
     sluice_slot *slots;
     sluice_index_link *links;
     sluice_index_list unused, queues[3]; /* queues by sluice_experts_priority */
+    sluice_index_list returned;          /* slots whose memory was given back to the system */
     sluice_cache_policy *policy;
     sluice_ticket ticket;
     void (*trace)(void *context, int32_t layer, const int32_t *ids, int32_t n);
@@ -86,6 +88,10 @@ void sluice_cache_attach(sluice_experts *experts, int32_t slot);
 void sluice_cache_pump(sluice_experts *experts);
 /* Takes completions, waiting for at least min; the ticket's go to its arrived list. */
 void sluice_cache_reap(sluice_experts *experts, int min);
+/* Forgets the record of a slot, which the caller has taken off its list; the slot is free. */
+void sluice_cache_forget(sluice_experts *experts, int32_t slot);
+/* Evicts one record; false if all are busy. */
+bool sluice_cache_evict(sluice_experts *experts);
 /* Closes the ticket: unpins what it holds, forgets its queued reads, lets running ones finish. */
 void sluice_cache_end_ticket(sluice_experts *experts);
 

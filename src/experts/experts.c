@@ -161,6 +161,16 @@ int32_t sluice_experts_slots(const sluice_experts *experts)
     return experts->n_slots;
 }
 
+int32_t sluice_experts_slots_now(const sluice_experts *experts)
+{
+    return experts->n_slots - experts->returned.n;
+}
+
+bool sluice_experts_full(const sluice_experts *experts)
+{
+    return experts->unused.n == 0;
+}
+
 const char *sluice_experts_io_name(const sluice_experts *experts)
 {
     return experts->io->name;

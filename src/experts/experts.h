@@ -96,6 +96,14 @@ void sluice_experts_settle(sluice_experts *experts);
 bool sluice_experts_resident(const sluice_experts *experts, int32_t layer, int32_t id);
 void sluice_experts_stats_get(const sluice_experts *experts, sluice_experts_stats *stats);
 int32_t sluice_experts_slots(const sluice_experts *experts);
+
+/* Makes the cache smaller, giving the pages of what it evicts back to the system, or larger again,
+ * up to what it was opened with. Records that are pinned or on their way stay, and slots_min slots
+ * always do: returns how many are left. Between steps. */
+int32_t sluice_experts_resize(sluice_experts *experts, int32_t slots);
+int32_t sluice_experts_slots_now(const sluice_experts *experts);
+/* Whether every slot that there is now has been given to a record. */
+bool sluice_experts_full(const sluice_experts *experts);
 /* The engine that reads: "uring", "pread", ... */
 const char *sluice_experts_io_name(const sluice_experts *experts);
 

@@ -124,7 +124,7 @@ static sluice_status take_tables(sluice_experts *experts, sluice_error *err)
     if (!experts->slots || !experts->links || !experts->slot_of || !experts->ticket.pending ||
         !experts->batch || !experts->done)
         return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the tables of the expert cache");
-    experts->unused = experts->ticket.arrived = SLUICE_INDEX_LIST_EMPTY;
+    experts->unused = experts->returned = experts->ticket.arrived = SLUICE_INDEX_LIST_EMPTY;
     for (int i = 0; i < 3; i++)
         experts->queues[i] = SLUICE_INDEX_LIST_EMPTY;
     for (int32_t i = 0; i < experts->n_slots; i++)

@@ -16,13 +16,21 @@ static int32_t key_of(const sluice_experts *experts, const sluice_slot *slot)
     return experts->layers[slot->layer].first_key + slot->id;
 }
 
-/* The slot's record is gone, or never came. The caller has taken it off its list. */
-static void make_free(sluice_experts *experts, int32_t index)
+void sluice_cache_forget(sluice_experts *experts, int32_t index)
 {
     sluice_slot *slot = &experts->slots[index];
     experts->slot_of[key_of(experts, slot)] = -1;
     slot->state = SLOT_FREE;
     sluice_index_list_push_front(&experts->unused, experts->links, index);
+}
+
+bool sluice_cache_evict(sluice_experts *experts)
+{
+    int32_t victim = experts->policy->evict(experts->policy, is_pinned, experts);
+    if (victim < 0) return false;
+    sluice_cache_forget(experts, victim);
+    experts->stats.evictions++;
+    return true;
 }
 
 /* Drops the loose read that was queued last, warm start before lookahead. */
@@ -33,7 +41,7 @@ static bool cancel_loose(sluice_experts *experts)
         if (!queue->n) continue;
         int32_t index = queue->last;
         sluice_index_list_remove(queue, experts->links, index);
-        make_free(experts, index);
+        sluice_cache_forget(experts, index);
         experts->loose--;
         return true;
     }
@@ -45,16 +53,11 @@ static bool cancel_loose(sluice_experts *experts)
 static bool make_room(sluice_experts *experts, sluice_experts_priority priority)
 {
     if (priority != SLUICE_EXPERTS_DEMAND &&
-        experts->loose >= experts->n_slots - experts->slots_min)
+        experts->loose >= sluice_experts_slots_now(experts) - experts->slots_min)
         return false;
     if (experts->unused.n) return true;
     if (priority == SLUICE_EXPERTS_WARM) return false;
-    int32_t victim = experts->policy->evict(experts->policy, is_pinned, experts);
-    if (victim >= 0) {
-        make_free(experts, victim);
-        experts->stats.evictions++;
-        return true;
-    }
+    if (sluice_cache_evict(experts)) return true;
     return priority == SLUICE_EXPERTS_DEMAND && cancel_loose(experts);
 }
 
@@ -209,7 +212,7 @@ static void retry_or_drop(sluice_experts *experts, int32_t index, int error)
         return;
     }
     if (slot->in_ticket) fail_ticket(experts, slot, error);
-    make_free(experts, index);
+    sluice_cache_forget(experts, index);
 }
 
 void sluice_cache_reap(sluice_experts *experts, int min)
@@ -239,7 +242,7 @@ void sluice_cache_end_ticket(sluice_experts *experts)
     }
     while ((index = sluice_index_list_pop(&experts->queues[SLUICE_EXPERTS_DEMAND],
                                           experts->links)) >= 0)
-        make_free(experts, index);
+        sluice_cache_forget(experts, index);
     for (index = 0; experts->in_flight > experts->loose_in_flight; index++) {
         sluice_slot *slot = &experts->slots[index];
         if (slot->state != SLOT_READING || !slot->in_ticket) continue;
