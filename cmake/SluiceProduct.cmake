@@ -22,7 +22,7 @@ file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/programs/*.c"
 if(sources)
     add_executable(sluice ${sources})
     set_target_properties(sluice PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
-    target_link_libraries(sluice PRIVATE libsluice sluice_flags sluice_dep_jansson)
+    target_link_libraries(sluice PRIVATE libsluice sluice_flags sluice_dep_jansson sluice_dep_microhttpd)
     target_include_directories(sluice PRIVATE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/programs")
     # Where Nano is: in the checkout that the program was built from, else where it was installed.
     target_compile_definitions(sluice PRIVATE

@@ -42,6 +42,7 @@ find_missing() {
     need build libpcre2-dev have_library libpcre2-8
     need build libutf8proc-dev have_library libutf8proc
     need build libedit-dev have_library libedit
+    need build libmicrohttpd-dev have_library libmicrohttpd
     [ "$(uname -s)" != Linux ] || need build liburing-dev have_library liburing
     need test libcmocka-dev have_library cmocka
     need test git have_program git
@@ -78,6 +79,8 @@ name_on() {
     *:libutf8proc-dev) echo utf8proc ;;
     dnf:libedit-dev | zypper:libedit-dev) echo libedit-devel ;;
     *:libedit-dev) echo libedit ;;
+    dnf:libmicrohttpd-dev | zypper:libmicrohttpd-dev) echo libmicrohttpd-devel ;;
+    *:libmicrohttpd-dev) echo libmicrohttpd ;;
     dnf:liburing-dev | zypper:liburing-dev) echo liburing-devel ;;
     *:liburing-dev) echo liburing ;;
     dnf:libcmocka-dev | zypper:libcmocka-dev) echo libcmocka-devel ;;

@@ -1,0 +1,124 @@
+/* Deadlines of connections; see deadline.h. */
+#include "server/deadline.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+struct server_deadline {
+    server_deadline *next, *previous;
+    int socket;
+    time_t since; /* of the client's turn; 0: ours */
+};
+
+struct server_deadlines {
+    pthread_mutex_t mutex;
+    pthread_cond_t stopped;
+    pthread_t thread;
+    server_deadline *first;
+    int seconds;
+    bool stopping;
+};
+
+static time_t now(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return at.tv_sec + 1; /* never 0 */
+}
+
+static void *watch(void *context)
+{
+    server_deadlines *d = context;
+    pthread_mutex_lock(&d->mutex);
+    while (!d->stopping) {
+        struct timespec wake;
+        clock_gettime(CLOCK_MONOTONIC, &wake);
+        wake.tv_sec += 1;
+        pthread_cond_timedwait(&d->stopped, &d->mutex, &wake);
+        for (server_deadline *at = d->first; at; at = at->next)
+            if (at->since && now() - at->since > d->seconds) shutdown(at->socket, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&d->mutex);
+    return NULL;
+}
+
+sluice_status server_deadlines_new(int seconds, server_deadlines **out, sluice_error *err)
+{
+    server_deadlines *d = calloc(1, sizeof *d);
+    pthread_condattr_t attributes;
+    if (d) {
+        d->seconds = seconds;
+        pthread_mutex_init(&d->mutex, NULL);
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&d->stopped, &attributes);
+        pthread_condattr_destroy(&attributes);
+    }
+    if (!d || pthread_create(&d->thread, NULL, watch, d) != 0) {
+        free(d);
+        *err = (sluice_error){SLUICE_NO_MEMORY, "no memory or no thread to watch connections"};
+        return err->code;
+    }
+    *out = d;
+    return SLUICE_OK;
+}
+
+void server_deadlines_free(server_deadlines *d)
+{
+    if (!d) return;
+    pthread_mutex_lock(&d->mutex);
+    d->stopping = true;
+    pthread_cond_signal(&d->stopped);
+    pthread_mutex_unlock(&d->mutex);
+    pthread_join(d->thread, NULL);
+    pthread_cond_destroy(&d->stopped);
+    pthread_mutex_destroy(&d->mutex);
+    free(d);
+}
+
+server_deadline *server_deadline_begin(server_deadlines *d, int socket)
+{
+    server_deadline *deadline = calloc(1, sizeof *deadline);
+    if (!deadline) return NULL;
+    deadline->socket = socket;
+    deadline->since = now();
+    pthread_mutex_lock(&d->mutex);
+    deadline->next = d->first;
+    if (d->first) d->first->previous = deadline;
+    d->first = deadline;
+    pthread_mutex_unlock(&d->mutex);
+    return deadline;
+}
+
+void server_deadline_end(server_deadlines *d, server_deadline *deadline)
+{
+    if (!deadline) return;
+    pthread_mutex_lock(&d->mutex);
+    if (deadline->previous)
+        deadline->previous->next = deadline->next;
+    else
+        d->first = deadline->next;
+    if (deadline->next) deadline->next->previous = deadline->previous;
+    pthread_mutex_unlock(&d->mutex);
+    free(deadline);
+}
+
+static void set(server_deadlines *d, server_deadline *deadline, time_t since)
+{
+    if (!deadline) return;
+    pthread_mutex_lock(&d->mutex);
+    deadline->since = since;
+    pthread_mutex_unlock(&d->mutex);
+}
+
+void server_deadline_client(server_deadlines *d, server_deadline *deadline)
+{
+    set(d, deadline, now());
+}
+
+void server_deadline_server(server_deadlines *d, server_deadline *deadline)
+{
+    set(d, deadline, 0);
+}

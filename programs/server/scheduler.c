@@ -1,0 +1,332 @@
+/* The scheduler; see scheduler.h. */
+#include "server/scheduler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/sequence.h"
+
+struct server_scheduler {
+    server *server;
+    pthread_t thread;
+
+    pthread_mutex_t mutex; /* over all below up to the blank line */
+    pthread_cond_t wanted;
+    server_job *first, **last; /* the queue, oldest first */
+    server_scheduler_state state;
+    bool stopping;
+
+    /* The engine thread's. */
+    server_sequence *sequences; /* [parallel] */
+    int32_t parallel;
+    server_keep *keep;
+    float *scratch;            /* [vocab] */
+    sluice_input *inputs;      /* [parallel], of the step */
+    server_sequence **running; /* [parallel]: whose they are */
+};
+
+bool server_scheduler_submit(server_scheduler *scheduler, server_job *job, server_error *err)
+{
+    const server_options *options = &scheduler->server->options;
+    bool accepted = false;
+    pthread_mutex_lock(&scheduler->mutex);
+    if (scheduler->state.draining) {
+        server_error_set(err, 503, "shutting_down", NULL, "the server is shutting down");
+    } else if (scheduler->state.queued >= options->queue_max) {
+        server_error_set(err, 503, "overloaded", NULL, "%d requests are waiting already",
+                         scheduler->state.queued);
+    } else {
+        server_job_share(job);
+        job->next = NULL;
+        *scheduler->last = job;
+        scheduler->last = &job->next;
+        scheduler->state.queued++;
+        pthread_cond_signal(&scheduler->wanted);
+        accepted = true;
+    }
+    pthread_mutex_unlock(&scheduler->mutex);
+    return accepted;
+}
+
+static int32_t active_of(const server_scheduler *scheduler, uint64_t client)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < scheduler->parallel; i++) {
+        const server_job *job = scheduler->sequences[i].job;
+        if (job && job->request.client == client) count++;
+    }
+    return count;
+}
+
+/* Takes the next job out of the queue; NULL: it is empty. Under the lock. */
+static server_job *next_job(server_scheduler *scheduler)
+{
+    server_job **best = NULL;
+    int32_t fewest = INT32_MAX;
+    for (server_job **at = &scheduler->first; *at; at = &(*at)->next) {
+        int32_t active = active_of(scheduler, (*at)->request.client);
+        if (active >= fewest) continue;
+        fewest = active;
+        best = at;
+    }
+    if (!best) return NULL;
+    server_job *job = *best;
+    *best = job->next;
+    if (!job->next) scheduler->last = best;
+    scheduler->state.queued--;
+    return job;
+}
+
+/* Jobs whose clients went away while they waited. Under the lock. */
+static void drop_cancelled(server_scheduler *scheduler)
+{
+    server_job **at = &scheduler->first;
+    while (*at) {
+        server_job *job = *at;
+        if (!atomic_load(&job->cancelled) && !scheduler->stopping) {
+            at = &job->next;
+            continue;
+        }
+        *at = job->next;
+        scheduler->state.queued--;
+        server_job_end(job, SERVER_FINISH_CANCELLED, "", 0);
+        server_job_release(job);
+    }
+    scheduler->last = at;
+}
+
+static int32_t count_active(const server_scheduler *scheduler)
+{
+    int32_t active = 0;
+    for (int32_t i = 0; i < scheduler->parallel; i++)
+        active += scheduler->sequences[i].job != NULL;
+    return active;
+}
+
+static server_sequence *free_place(server_scheduler *scheduler)
+{
+    for (int32_t i = 0; i < scheduler->parallel; i++)
+        if (!scheduler->sequences[i].job) return &scheduler->sequences[i];
+    return NULL;
+}
+
+static void leave_cancelled(server_scheduler *scheduler, bool all)
+{
+    for (int32_t i = 0; i < scheduler->parallel; i++) {
+        server_sequence *sequence = &scheduler->sequences[i];
+        if (sequence->job && (all || atomic_load(&sequence->job->cancelled)))
+            server_sequence_end(sequence, SERVER_FINISH_CANCELLED, scheduler->keep, NULL);
+    }
+}
+
+/* Fills the free places; waits while there is nothing to do. False: stop. */
+static bool admit(server_scheduler *scheduler)
+{
+    pthread_mutex_lock(&scheduler->mutex);
+    for (;;) {
+        leave_cancelled(scheduler, scheduler->stopping);
+        drop_cancelled(scheduler);
+        server_sequence *place;
+        server_job *job;
+        while ((place = free_place(scheduler)) && (job = next_job(scheduler))) {
+            scheduler->state.active = count_active(scheduler) + 1;
+            pthread_mutex_unlock(&scheduler->mutex);
+            server_sequence_begin(place, job, scheduler->keep);
+            pthread_mutex_lock(&scheduler->mutex);
+        }
+        scheduler->state.active = count_active(scheduler);
+        scheduler->state.keep = server_keep_stats_get(scheduler->keep);
+        if (scheduler->state.active > 0 || scheduler->stopping) break;
+        pthread_cond_wait(&scheduler->wanted, &scheduler->mutex);
+    }
+    bool go_on = !scheduler->stopping;
+    pthread_mutex_unlock(&scheduler->mutex);
+    return go_on;
+}
+
+/* The prompt whose turn it is; NULL: none is being read. */
+static server_sequence *next_prompt(server_scheduler *scheduler, int32_t *prefilling)
+{
+    server_sequence *best = NULL;
+    *prefilling = 0;
+    for (int32_t i = 0; i < scheduler->parallel; i++) {
+        server_sequence *sequence = &scheduler->sequences[i];
+        if (!sequence->job || server_sequence_decodes(sequence)) continue;
+        ++*prefilling;
+        if (!best || sequence->slices < best->slices) best = sequence;
+    }
+    return best;
+}
+
+static sluice_input prompt_input(const server_scheduler *scheduler, const server_sequence *sequence,
+                                 bool alone)
+{
+    const server_job_request *r = &sequence->job->request;
+    const sluice_model_info *info = scheduler->server->info;
+    int32_t slice = scheduler->server->options.slice;
+    int32_t count =
+        server_sequence_slice(sequence, alone && info->chunk > slice ? info->chunk : slice);
+    bool last = sequence->prefilled + count == (int32_t)r->prompt.count;
+    int32_t from = r->prompt_logprobs ? 0 : last ? count - 1 : count;
+    return (sluice_input){sequence->session, r->prompt.ids + sequence->prefilled, count, from};
+}
+
+/* One row of each sequence that answers, a slice of one prompt. Returns how many inputs. */
+static int32_t gather(server_scheduler *scheduler, server_sequence **prompt)
+{
+    int32_t n = 0, prefilling;
+    for (int32_t i = 0; i < scheduler->parallel; i++) {
+        server_sequence *sequence = &scheduler->sequences[i];
+        if (!sequence->job || !server_sequence_decodes(sequence)) continue;
+        sequence->fed = sequence->next;
+        scheduler->inputs[n] = (sluice_input){sequence->session, &sequence->fed, 1, 0};
+        scheduler->running[n++] = sequence;
+    }
+    *prompt = next_prompt(scheduler, &prefilling);
+    if (*prompt) {
+        scheduler->inputs[n] = prompt_input(scheduler, *prompt, n == 0);
+        scheduler->running[n++] = *prompt;
+    }
+    pthread_mutex_lock(&scheduler->mutex);
+    scheduler->state.prefilling = prefilling;
+    pthread_mutex_unlock(&scheduler->mutex);
+    return n;
+}
+
+static sluice_status on_logits(void *context, int32_t input, int32_t token, const float *logits)
+{
+    server_scheduler *scheduler = context;
+    server_sequence *sequence = scheduler->running[input];
+    if (sequence->finish != SERVER_RUNNING) return SLUICE_OK;
+    int32_t at = server_sequence_decodes(sequence) ? -1 : sequence->prefilled + token;
+    server_sequence_logits(sequence, at, logits, scheduler->scratch);
+    return SLUICE_OK;
+}
+
+static void count_step(server_scheduler *scheduler, int32_t n)
+{
+    pthread_mutex_lock(&scheduler->mutex);
+    scheduler->state.steps++;
+    for (int32_t i = 0; i < n; i++)
+        scheduler->state.rows += (uint64_t)scheduler->inputs[i].count;
+    sluice_engine_stats(scheduler->server->engine, &scheduler->state.engine);
+    scheduler->state.keep = server_keep_stats_get(scheduler->keep);
+    pthread_mutex_unlock(&scheduler->mutex);
+}
+
+static void run_step(server_scheduler *scheduler)
+{
+    server_sequence *prompt;
+    sluice_error err = {0};
+    int32_t n = gather(scheduler, &prompt);
+    sluice_status status = sluice_engine_step(scheduler->server->engine, scheduler->inputs, n,
+                                              on_logits, scheduler, &err);
+    if (status == SLUICE_OK && prompt)
+        server_sequence_advance(prompt, scheduler->inputs[n - 1].count, scheduler->keep);
+    count_step(scheduler, n);
+    for (int32_t i = 0; i < n; i++) {
+        server_sequence *sequence = scheduler->running[i];
+        if (status != SLUICE_OK)
+            server_sequence_end(sequence, SERVER_FINISH_FAILED, scheduler->keep, &err);
+        else if (sequence->finish != SERVER_RUNNING)
+            server_sequence_end(sequence, sequence->finish, scheduler->keep, NULL);
+    }
+}
+
+static void *run(void *context)
+{
+    server_scheduler *scheduler = context;
+    while (admit(scheduler))
+        run_step(scheduler);
+    return NULL;
+}
+
+void server_scheduler_free(server_scheduler *scheduler)
+{
+    for (int32_t i = 0; scheduler->sequences && i < scheduler->parallel; i++)
+        server_sequence_close(&scheduler->sequences[i]);
+    server_keep_free(scheduler->keep);
+    free(scheduler->sequences);
+    free(scheduler->scratch);
+    free(scheduler->inputs);
+    free(scheduler->running);
+    pthread_cond_destroy(&scheduler->wanted);
+    pthread_mutex_destroy(&scheduler->mutex);
+    free(scheduler);
+}
+
+static sluice_status open_parts(server_scheduler *scheduler, sluice_error *err)
+{
+    server *s = scheduler->server;
+    size_t n = (size_t)scheduler->parallel;
+    scheduler->sequences = calloc(n, sizeof *scheduler->sequences);
+    scheduler->inputs = calloc(n, sizeof *scheduler->inputs);
+    scheduler->running = calloc(n, sizeof *scheduler->running);
+    scheduler->scratch = malloc((size_t)s->info->vocab * sizeof *scheduler->scratch);
+    if (!scheduler->sequences || !scheduler->inputs || !scheduler->running || !scheduler->scratch) {
+        *err = (sluice_error){SLUICE_NO_MEMORY, "no memory for the scheduler"};
+        return err->code;
+    }
+    sluice_status status = server_keep_new(s->options.keep_bytes, &scheduler->keep, err);
+    for (size_t i = 0; i < n && status == SLUICE_OK; i++)
+        status = server_sequence_open(s, &scheduler->sequences[i], err);
+    return status;
+}
+
+sluice_status server_scheduler_start(server *s, server_scheduler **out, sluice_error *err)
+{
+    server_scheduler *scheduler = calloc(1, sizeof *scheduler);
+    if (!scheduler) {
+        *err = (sluice_error){SLUICE_NO_MEMORY, "no memory for the scheduler"};
+        return err->code;
+    }
+    scheduler->server = s;
+    scheduler->parallel = s->options.parallel;
+    scheduler->last = &scheduler->first;
+    pthread_mutex_init(&scheduler->mutex, NULL);
+    pthread_cond_init(&scheduler->wanted, NULL);
+    sluice_status status = open_parts(scheduler, err);
+    sluice_engine_stats(s->engine, &scheduler->state.engine);
+    if (status == SLUICE_OK && pthread_create(&scheduler->thread, NULL, run, scheduler) != 0) {
+        *err = (sluice_error){SLUICE_NO_MEMORY, "the engine's thread could not be started"};
+        status = err->code;
+    }
+    if (status != SLUICE_OK) {
+        server_scheduler_free(scheduler);
+        return status;
+    }
+    *out = scheduler;
+    return SLUICE_OK;
+}
+
+void server_scheduler_drain(server_scheduler *scheduler)
+{
+    pthread_mutex_lock(&scheduler->mutex);
+    scheduler->state.draining = true;
+    pthread_mutex_unlock(&scheduler->mutex);
+}
+
+bool server_scheduler_is_idle(server_scheduler *scheduler)
+{
+    pthread_mutex_lock(&scheduler->mutex);
+    bool idle = scheduler->state.active == 0 && scheduler->state.queued == 0;
+    pthread_mutex_unlock(&scheduler->mutex);
+    return idle;
+}
+
+void server_scheduler_cancel(server_scheduler *scheduler)
+{
+    pthread_mutex_lock(&scheduler->mutex);
+    scheduler->state.draining = true;
+    scheduler->stopping = true;
+    pthread_cond_signal(&scheduler->wanted);
+    pthread_mutex_unlock(&scheduler->mutex);
+    pthread_join(scheduler->thread, NULL);
+}
+
+void server_scheduler_look(server_scheduler *scheduler, server_scheduler_state *out)
+{
+    pthread_mutex_lock(&scheduler->mutex);
+    *out = scheduler->state;
+    pthread_mutex_unlock(&scheduler->mutex);
+}
