@@ -118,6 +118,7 @@ static void run(const random_layer *layer, mixer which, const machine *m, const 
         for (int i = 0; i < 2; i++) {
             const int32_t count = p->slices[i][step];
             if (!count) continue;
+            assert_true(n + count <= ROWS_MAX);
             be->buffer_write(be, rows, (size_t)n * row, h[i] + done[i] * g->hidden,
                              (size_t)count * row);
             segments[n_segments] = (sluice_segment){n, count, done[i]};
@@ -279,6 +280,21 @@ static void the_delta_rule_gives_the_same_bits_for_slices_at_64(void **state)
     same_bits(&even, q4, GDN, plans, 4, lengths, true);
 }
 
+/* Cuts inside [0, 64): that block runs in steps, and the blocks at 64 and 128 stay whole, wherever
+ * the slice that holds them begins. */
+static void blocks_of_the_delta_rule_are_counted_from_the_start_of_the_sequence(void **state)
+{
+    (void)state;
+    static const plan plans[] = {
+        {{{10, 204}, {63}}},
+        {{{20, 108, 86}, {0, 63}}},
+        {{{1, 1, 61, 1, 128, 22}, {50, 13}}},
+    };
+    const int32_t lengths[2] = {214, 63};
+    same_bits(&odd, f32, GDN, plans, 3, lengths, false);
+    same_bits(&even, q4, GDN, plans, 3, lengths, false);
+}
+
 static void the_chunked_delta_rule_is_close_to_the_steps(void **state)
 {
     (void)state;
@@ -362,6 +378,7 @@ int main(void)
         cmocka_unit_test(the_delta_rule_agrees_with_the_reference),
         cmocka_unit_test(attention_gives_the_same_bits_however_it_is_run),
         cmocka_unit_test(the_delta_rule_gives_the_same_bits_for_slices_at_64),
+        cmocka_unit_test(blocks_of_the_delta_rule_are_counted_from_the_start_of_the_sequence),
         cmocka_unit_test(the_chunked_delta_rule_is_close_to_the_steps),
         cmocka_unit_test(attention_over_a_long_cache_gives_the_same_bits_in_prefill_and_decode),
         cmocka_unit_test(attention_over_a_long_cache_agrees_with_the_reference),
