@@ -2,7 +2,8 @@
 # so that a test of one room builds while another room is broken.
 
 # The libraries behind the #include lines of some files: "base/x.h" is room base, "support/x.h" the tests' own helpers,
-# "sluice/status.h" room base, "sluice/text.h" room tokenizer, any other "sluice/x.h" the engine, <jansson.h> jansson.
+# "sluice/status.h" room base, "sluice/text.h" room tokenizer, "sluice/grammar.h" room grammar, any other "sluice/x.h"
+# the engine, <jansson.h> jansson.
 function(sluice_libraries_of out)
     set(libraries "")
     foreach(file IN LISTS ARGN)
@@ -13,6 +14,8 @@ function(sluice_libraries_of out)
                 set(library sluice_base)
             elseif(line MATCHES "\"sluice/text.h\"")
                 set(library sluice_tokenizer)
+            elseif(line MATCHES "\"sluice/grammar.h\"")
+                set(library sluice_grammar)
             elseif(line MATCHES "\"sluice/convert.h\"")
                 set(library sluice_format)
             elseif(line MATCHES "\"sluice/train.h\"")

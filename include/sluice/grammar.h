@@ -72,13 +72,13 @@ sluice_status sluice_grammar_new(const sluice_answer *answer, sluice_grammar **o
 void sluice_grammar_free(sluice_grammar *grammar); /* NULL is allowed */
 
 /* How far a text gets in a grammar. Tags such as <tool_call> count as text. */
-typedef enum sluice_match {
-    SLUICE_MATCH_NONE,   /* no continuation of it is in the grammar */
-    SLUICE_MATCH_PREFIX, /* it is not in the grammar, but can be continued so that it is */
-    SLUICE_MATCH_WHOLE   /* it is in the grammar */
-} sluice_match;
+typedef enum sluice_fit {
+    SLUICE_FIT_NONE,   /* no continuation of it is in the grammar */
+    SLUICE_FIT_PREFIX, /* it is not in the grammar, but can be continued so that it is */
+    SLUICE_FIT_WHOLE   /* it is in the grammar */
+} sluice_fit;
 sluice_status sluice_grammar_match(const sluice_grammar *grammar, const char *text, size_t length,
-                                   sluice_match *match, sluice_error *err);
+                                   sluice_fit *fit, sluice_error *err);
 
 /* All tokens of a vocabulary as a trie of their bytes: made once for a tokenizer (0.2 s and 20 MB
  * for 250,000 tokens), which must outlive it. */
