@@ -33,9 +33,12 @@ static double hit_rate(const bench_sample *s)
 
 static double recall(const bench_sample *s)
 {
-    double missed = s->requests - s->hits;
-    if (!(s->lookahead_reads > 0)) return -1;
-    return missed > 0 ? s->lookahead_used / missed : 1;
+    return s->wanted > 0 ? s->right / s->wanted : -1;
+}
+
+static double precision(const bench_sample *s)
+{
+    return s->guessed > 0 ? s->right / s->guessed : -1;
 }
 
 static double read_speed(const bench_sample *s)
@@ -66,6 +69,7 @@ void bench_rows(const bench_result *result, bench_row *rows)
                            .touched_bytes = median_of(point, n, touched_bytes),
                            .hit_rate = median_of(point, n, hit_rate),
                            .lookahead_recall = median_of(point, n, recall),
+                           .lookahead_precision = median_of(point, n, precision),
                            .read_bytes_per_second = median_of(point, n, read_speed)};
         double from_disk = row->missed_bytes / disk, from_memory = row->touched_bytes / memory;
         row->floor_is_disk = from_disk > from_memory;
@@ -136,8 +140,8 @@ static json_t *spread_json(bench_spread spread, double scale)
 static json_t *row_json(const bench_row *row)
 {
     return json_pack(
-        "{s:s, s:i, s:i, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:f, s:f, s:s,"
-        " s:o}",
+        "{s:s, s:i, s:i, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f, s:f,"
+        " s:s, s:o}",
         "kind", row->prefill ? "prefill" : "decode", "context", row->context, "tokens", row->tokens,
         "tokens_per_second", spread_json(row->tokens_per_second, 1), "ms_per_token", row->total_ms,
         "trunk_ms", row->trunk_ms, "experts_ms", row->experts_ms, "waiting_ms", row->waiting_ms,
@@ -145,6 +149,8 @@ static json_t *row_json(const bench_row *row)
         "bytes_missed_per_token", row->missed_bytes, "bytes_touched_per_token", row->touched_bytes,
         "hit_rate", row->hit_rate, "lookahead_recall",
         row->lookahead_recall < 0 ? json_null() : json_real(row->lookahead_recall),
+        "lookahead_precision",
+        row->lookahead_precision < 0 ? json_null() : json_real(row->lookahead_precision),
         "read_gb_per_second", row->read_bytes_per_second * 1e-9, "floor_ms", row->floor_ms,
         "floor_by", row->floor_is_disk ? "disk" : "memory", "fraction_of_floor",
         spread_json(row->floor_fraction, 1));

@@ -14,7 +14,8 @@ typedef struct bench_row {
     double total_ms, trunk_ms, experts_ms, waiting_ms, head_ms, other_ms;
     double bytes_read, missed_bytes, touched_bytes;
     double hit_rate;
-    double lookahead_recall; /* of what was missed, how much lookahead had asked for; -1: off */
+    double lookahead_recall;    /* of the experts wanted, those that were guessed; -1: none were */
+    double lookahead_precision; /* of the experts guessed, those that were wanted; -1: none */
     double read_bytes_per_second;
     double floor_ms;
     bool floor_is_disk;

@@ -90,10 +90,13 @@ static bench_sample difference(const bench *b, const sluice_stats *start, int32_
     sample.head = (double)(s.head_us - start->head_us) * 1e-6;
     sample.requests = (double)(s.expert_requests - start->expert_requests);
     sample.bytes_read = (double)(s.expert_bytes_read - start->expert_bytes_read);
-    sample.lookahead_reads = (double)(s.lookahead_reads - start->lookahead_reads);
-    sample.lookahead_used = (double)(s.lookahead_used - start->lookahead_used);
-    /* What lookahead read for nothing was not missed; what it read rightly was. */
-    double wasted = (sample.lookahead_reads - sample.lookahead_used) * (double)info->record_bytes;
+    sample.guessed = (double)(s.lookahead_guessed - start->lookahead_guessed);
+    sample.wanted = (double)(s.lookahead_wanted - start->lookahead_wanted);
+    sample.right = (double)(s.lookahead_right - start->lookahead_right);
+    /* What was read ahead for nothing was not missed; what was read rightly was. */
+    double useless = (double)(s.lookahead_reads - start->lookahead_reads) -
+                     (double)(s.lookahead_used - start->lookahead_used);
+    double wasted = useless > 0 ? useless * (double)info->record_bytes : 0;
     double wanted = sample.requests * (double)info->record_bytes;
     sample.missed_bytes = sample.bytes_read > wasted ? sample.bytes_read - wasted : 0;
     if (sample.missed_bytes > wanted) sample.missed_bytes = wanted;

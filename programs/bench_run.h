@@ -32,7 +32,7 @@ typedef struct bench_sample {
     double seconds, trunk, experts, waiting, head;   /* seconds is all, others parts of it */
     double requests, hits, missed_bytes, bytes_read; /* of experts */
     double touched_bytes;                            /* weights that had to pass the processor */
-    double lookahead_reads, lookahead_used;
+    double guessed, wanted, right; /* experts of layers that were looked ahead for */
 } bench_sample;
 
 typedef struct bench_point {

@@ -88,6 +88,25 @@ static void reads_go_on_while_the_shared_expert_is_computed(void **state)
     near(sluice_plan_decode(&work, 10, 0, NULL), 0.010 + 0.002 + 2 * (0.100 - 0.002 + 0.001));
 }
 
+static void right_guesses_are_read_beforehand_and_wrong_ones_keep_the_disk_busy(void **state)
+{
+    (void)state;
+    sluice_plan_work work = sample();
+    work.disk_speed = 1e9; /* 1 ms an expert, as long as computing one */
+    work.guesses = 4;
+    work.precision = 0.75;
+    /* 7 ms of demand reads and the last expert's 1 ms hide behind 10 ms of computing. */
+    near(sluice_plan_decode(&work, 10, 0, NULL), 0.002 + 2 * (0.005 + 0.010));
+    /* At 2 ms a read: 14 ms of demand reads and the last expert; the disk itself needs 22. */
+    work.disk_speed = 0.5e9;
+    near(sluice_plan_decode(&work, 10, 0, NULL), 0.002 + 2 * 0.022);
+    work.guesses = 3;
+    work.precision = 1;
+    near(sluice_plan_decode(&work, 10, 0, NULL), 0.002 + 2 * 0.020);
+    work.guesses = 0;
+    near(sluice_plan_decode(&work, 10, 0, NULL), 0.002 + 2 * (0.005 + 0.020 + 0.001));
+}
+
 static void better_machines_are_never_slower(void **state)
 {
     (void)state;
@@ -137,6 +156,7 @@ int main(void)
         cmocka_unit_test(a_token_with_everything_in_memory_takes_what_computing_takes),
         cmocka_unit_test(a_slow_disk_decides_and_the_last_expert_comes_on_top),
         cmocka_unit_test(reads_go_on_while_the_shared_expert_is_computed),
+        cmocka_unit_test(right_guesses_are_read_beforehand_and_wrong_ones_keep_the_disk_busy),
         cmocka_unit_test(better_machines_are_never_slower),
         cmocka_unit_test(a_prompt_reads_each_expert_once_a_chunk),
         cmocka_unit_test(a_prompt_with_a_fast_disk_takes_what_computing_takes),

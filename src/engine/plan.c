@@ -17,6 +17,7 @@
 
 #define PROMPT_DEFAULT 512
 #define MEMORY_SECONDS 0.3
+#define LOOKAHEAD_PRECISION 0.75 /* 0.78 with random weights; the field's 60-80% */
 #define PAGE_BYTES 4096
 #define LINE_BYTES 64
 
@@ -165,6 +166,8 @@ static void fill_work(const subject *s, const sluice_blueprint *blueprint,
     work->bank_bytes = (double)sizes->bank_bytes;
     work->cache_bytes = (double)sizes->cache_bytes;
     work->disk_speed = disk_speed;
+    work->guesses = sizes->lookahead;
+    work->precision = LOOKAHEAD_PRECISION;
 }
 
 /* How much faster the token comes with one thing doubled. */

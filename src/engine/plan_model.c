@@ -26,14 +26,17 @@ double sluice_plan_hits_recency(const sluice_plan_work *work)
 double sluice_plan_decode(const sluice_plan_work *work, double k, double hits, bool *disk_bound)
 {
     const sluice_plan_point *one = &work->points[0];
-    double compute = k * one->expert_seconds, misses = k * (1 - hits);
-    double read = misses * work->record_bytes / work->disk_speed;
-    double shared = one->trunk_seconds * work->shared_share / work->layers;
-    double last = (misses < 1 ? misses : 1) * one->expert_seconds;
-    double reading = (read > shared ? read - shared : 0) + last;
-    if (disk_bound) *disk_bound = reading > compute;
-    return one->trunk_seconds + work->head_seconds +
-           work->layers * (reading > compute ? reading : compute);
+    double trunk = one->trunk_seconds / work->layers, shared = trunk * work->shared_share;
+    double compute = k * one->expert_seconds;
+    double record = (1 - hits) * work->record_bytes / work->disk_speed; /* hits cost nothing */
+    double right = work->guesses * work->precision, wrong = work->guesses - right;
+    if (right > k) right = k;
+    double read = (k - right) * record, last = (k - right) * (1 - hits);
+    double reading =
+        (read > shared ? read - shared : 0) + (last < 1 ? last : 1) * one->expert_seconds;
+    double layer = trunk + (reading > compute ? reading : compute), disk = (k + wrong) * record;
+    if (disk_bound) *disk_bound = reading > compute || disk > layer;
+    return work->head_seconds + work->layers * (disk > layer ? disk : layer);
 }
 
 /* Between the measured points, and beyond the last, in a line. */

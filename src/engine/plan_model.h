@@ -4,7 +4,10 @@
  * Decoding, a layer: the mixer and router; then the shared expert and the experts that are in
  * memory are computed while the others are read; each of these is computed when it has landed. So
  * routed experts take as long as computing all of them, or as reading what is missing and computing
- * the last of it, whichever is longer. A prompt: the same with all experts that its rows choose. */
+ * the last of it, whichever is longer. What lookahead
+ * guessed rightly has been read before, while the disk had nothing else to do; the disk's own time,
+ * wrong guesses included, is a bound of its own. A prompt: the same with all experts that its rows
+ * choose, and no guesses. */
 #ifndef SLUICE_ENGINE_PLAN_MODEL_H
 #define SLUICE_ENGINE_PLAN_MODEL_H
 
@@ -25,6 +28,7 @@ typedef struct sluice_plan_work {
     double disk_speed;                            /* bytes/s */
     sluice_plan_point points[SLUICE_PLAN_POINTS]; /* rows ascending, the first is 1 */
     double head_seconds;                          /* one row */
+    double guesses, precision; /* of lookahead, a layer; the part of them that is right */
     double shared_share; /* of the trunk's time, the shared experts' part: reads go on meanwhile */
 } sluice_plan_work;
 
