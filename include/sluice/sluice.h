@@ -46,7 +46,11 @@ typedef struct sluice_engine_options {
     const char *cache_policy; /* which experts stay: "lfru", "lru", "s3fifo"; NULL: the first */
     int32_t lookahead; /* experts of the next layer that are read on a guess while decoding; 0: the
                           default; negative: none */
-    bool lock_trunk;   /* keep the trunk from being swapped out (mlock) */
+    /* Folders besides the model's own that hold some or all of its expert files: for a model on
+     * several disks. A file that lies in several is read from all, by their speed. At most 7. */
+    const char *const *expert_folders;
+    int32_t n_expert_folders;
+    bool lock_trunk; /* keep the trunk from being swapped out (mlock) */
     /* Called with the distinct experts of every step and layer before they run, ascending. */
     void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);
     /* Called with one line when the model must be converted first, then with its progress (whose
