@@ -35,6 +35,10 @@ const cli_option cli_model_options[] = {
      "Which experts stay in memory; never what comes out (lfru)."},
     {"lookahead", 0, CLI_TEXT, "N|off", AT(lookahead), 0, 0,
      "While decoding, read N experts that the next layer will probably want (4)."},
+    {"experts", 0, CLI_TEXTS, "DIR", AT(experts), 0, 0,
+     "Look for expert files in this folder too; may be given again. What lies in several folders "
+     "is "
+     "read from all of them, by their speed."},
     {"mlock", 0, CLI_FLAG, NULL, AT(mlock), 0, 0,
      "Lock the model's trunk into memory, so that it is never swapped out."},
     {"verify-reads", 0, CLI_FLAG, NULL, AT(verify_reads), 0, 0,
@@ -117,6 +121,8 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, int32_
     options.verify_reads = flags->verify_reads;
     options.cache_policy = flags->cache_policy;
     options.lookahead = lookahead;
+    options.expert_folders = flags->experts.at;
+    options.n_expert_folders = flags->experts.n;
     options.lock_trunk = flags->mlock;
     options.notice = notice;
     options.progress = cli_convert_progress;

@@ -11,11 +11,12 @@
 
 typedef struct cli_model_flags {
     int32_t threads, context, chunk, k; /* 0: chosen */
-    int32_t sessions; /* to set memory aside for, by who opens them; 0: one; no flag */
-    uint64_t cache, memory;             /* bytes; 0: chosen */
-    const char *cpu, *io;               /* NULL: auto */
-    const char *cache_policy;           /* NULL: the default */
-    const char *lookahead;              /* a number or "off"; NULL: the default */
+    int32_t sessions;         /* to set memory aside for, by who opens them; 0: one; no flag */
+    uint64_t cache, memory;   /* bytes; 0: chosen */
+    const char *cpu, *io;     /* NULL: auto */
+    cli_texts experts;        /* folders */
+    const char *cache_policy; /* NULL: the default */
+    const char *lookahead;    /* a number or "off"; NULL: the default */
     bool exact, int8, verify_reads, mlock;
 } cli_model_flags;
 

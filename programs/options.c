@@ -190,12 +190,21 @@ static int store_size(const cli_option *option, const char *value, void *target)
     return CLI_GO_ON;
 }
 
+static int store_texts(const cli_option *option, const char *value, cli_texts *texts)
+{
+    if (texts->n == CLI_TEXTS_MAX)
+        return cli_usage("--%s can be given %d times at most", option->name, CLI_TEXTS_MAX);
+    texts->at[texts->n++] = value;
+    return CLI_GO_ON;
+}
+
 static int store(const parser *p, const cli_option *option, size_t base, const char *value)
 {
     void *target = (char *)p->args + base + option->offset;
     switch (option->kind) {
     case CLI_FLAG: *(bool *)target = true; return CLI_GO_ON;
     case CLI_TEXT: *(const char **)target = value; return CLI_GO_ON;
+    case CLI_TEXTS: return store_texts(option, value, target);
     case CLI_CHOICE:
         if (!is_choice(option->argument, value))
             return cli_usage("--%s must be one of %s, not '%s'", option->name, option->argument,

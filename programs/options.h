@@ -14,6 +14,7 @@
 typedef enum cli_kind {
     CLI_FLAG,    /* bool, takes no argument */
     CLI_TEXT,    /* const char *, the argument itself */
+    CLI_TEXTS,   /* cli_texts, the arguments of every time that it is given */
     CLI_CHOICE,  /* const char *, one of the words of `argument`, which reads "a|b|c" */
     CLI_INTEGER, /* int32_t */
     CLI_NUMBER,  /* float */
@@ -26,6 +27,13 @@ typedef struct cli_seed {
     uint64_t value;
     bool given;
 } cli_seed;
+
+enum { CLI_TEXTS_MAX = 7 };
+
+typedef struct cli_texts {
+    const char *at[CLI_TEXTS_MAX];
+    int32_t n;
+} cli_texts;
 
 typedef struct cli_option {
     const char *name; /* without the dashes; NULL ends a table */

@@ -126,7 +126,7 @@ static void nothing_allocates_after_opening(void **state)
     assert_true(fd >= 0);
     assert_int_equal(sluice_file_write(fd, path, 0, content, sizeof content, NULL), SLUICE_OK);
     sluice_file_close(fd);
-    const sluice_experts_layer layer = {path, 0, BLOCK, BLOCK, COUNT, NULL};
+    const sluice_experts_layer layer = {path, 0, BLOCK, BLOCK, COUNT, NULL, NULL, 0};
     const sluice_experts_layer layers[2] = {layer, layer};
 
     static const char *const engines[] = {"uring", "pread", "buffered", "mmap"};

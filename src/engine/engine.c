@@ -72,6 +72,8 @@ static sluice_status open_experts(sluice_engine *engine, sluice_error *err)
             .bytes = file->layout.bytes,
             .count = file->count,
             .crc32c = file->crc32c,
+            .copies = (const char *const *)file->copies,
+            .n_copies = file->n_copies,
         };
     }
     sluice_experts_options options = {
@@ -177,7 +179,9 @@ static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_e
 {
     uint64_t memory = engine->options.memory_bytes;
     sluice_sizes_model needs;
-    SLUICE_TRY(sluice_container_open(dir, &engine->container, err));
+    SLUICE_TRY(sluice_container_open_over(dir, engine->options.expert_folders,
+                                          engine->options.n_expert_folders, &engine->container,
+                                          err));
     SLUICE_TRY(choose_threads(engine, err));
     SLUICE_TRY(choose_k(engine, err));
     if (!memory) SLUICE_TRY(sluice_sizes_machine(&memory, err));

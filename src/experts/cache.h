@@ -15,6 +15,7 @@
 #define SLUICE_EXPERTS_CACHE_H
 
 #include "experts/experts.h"
+#include "experts/homes.h"
 #include "experts/index_list.h"
 #include "experts/policy.h"
 
@@ -31,17 +32,26 @@ typedef enum sluice_slot_state {
 typedef struct sluice_slot {
     int32_t layer, id; /* meaningless while FREE */
     int32_t pins;
-    uint8_t state, origin; /* sluice_slot_state, sluice_experts_priority */
-    uint8_t attempts;
+    uint8_t state, origin;  /* sluice_slot_state, sluice_experts_priority */
+    uint8_t attempts, copy; /* copy: which of the layer's sources it is read from */
     bool in_ticket;
-    bool touched; /* its memory has pages: a record has been read into it */
+    uint64_t started_us; /* READING, if there are several homes */
+    bool touched;        /* its memory has pages: a record has been read into it */
 } sluice_slot;
 
+/* A file that has a layer's records. */
+typedef struct sluice_cache_source {
+    int32_t file;
+    const char *path; /* own copy */
+} sluice_cache_source;
+
 typedef struct sluice_cache_layer {
-    int32_t file, first_key, count;
+    int32_t first_key, count;
     uint64_t offset, stride;
     size_t bytes;
-    const char *path;       /* own copy */
+    sluice_cache_source sources[SLUICE_EXPERTS_COPIES_MAX + 1];
+    uint8_t homes[SLUICE_EXPERTS_COPIES_MAX + 1]; /* of each source */
+    int32_t n_sources;
     const uint32_t *crc32c; /* own copy, [count], or NULL */
 } sluice_cache_layer;
 
@@ -63,6 +73,7 @@ struct sluice_experts {
     sluice_budget *budget;
     bool verify, owns_io;
     sluice_io *io;
+    sluice_homes homes;
     sluice_io_read *batch; /* [io->capacity], scratch of submitting */
     sluice_io_done *done;  /* [io->capacity], scratch of waiting */
     int32_t in_flight, loose, loose_in_flight;

@@ -171,6 +171,16 @@ bool sluice_experts_full(const sluice_experts *experts)
     return experts->unused.n == 0;
 }
 
+int32_t sluice_experts_folders(const sluice_experts *experts)
+{
+    return experts->homes.n;
+}
+
+uint64_t sluice_experts_folder_bytes(const sluice_experts *experts, int32_t folder)
+{
+    return experts->homes.at[folder].bytes_read;
+}
+
 const char *sluice_experts_io_name(const sluice_experts *experts)
 {
     return experts->io->name;

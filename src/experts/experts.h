@@ -23,14 +23,19 @@ typedef struct sluice_experts sluice_experts;
 #define SLUICE_EXPERTS_DEPTH_MIN 4
 #define SLUICE_EXPERTS_DEPTH_MAX 64
 
+#define SLUICE_EXPERTS_COPIES_MAX 7
+
 /* Where the records of one layer are: record e is [offset + e*stride, + bytes) of path. */
 typedef struct sluice_experts_layer {
-    const char *path;       /* copied */
-    uint64_t offset;        /* multiple of 4096 */
-    uint64_t stride;        /* multiple of 4096 */
-    uint64_t bytes;         /* multiple of 4096, <= stride */
-    int32_t count;          /* experts in the layer */
-    const uint32_t *crc32c; /* [count] or NULL; copied; checked on each read if verify is set */
+    const char *path;          /* copied */
+    uint64_t offset;           /* multiple of 4096 */
+    uint64_t stride;           /* multiple of 4096 */
+    uint64_t bytes;            /* multiple of 4096, <= stride */
+    int32_t count;             /* experts in the layer */
+    const uint32_t *crc32c;    /* [count] or NULL; copied; checked on each read if verify is set */
+    const char *const *copies; /* [n_copies] other paths with the same bytes, copied: reads are
+                                  spread over all of them by their speed */
+    int32_t n_copies;          /* at most SLUICE_EXPERTS_COPIES_MAX */
 } sluice_experts_layer;
 
 typedef struct sluice_experts_options {
@@ -104,6 +109,9 @@ int32_t sluice_experts_resize(sluice_experts *experts, int32_t slots);
 int32_t sluice_experts_slots_now(const sluice_experts *experts);
 /* Whether every slot that there is now has been given to a record. */
 bool sluice_experts_full(const sluice_experts *experts);
+/* Folders that records are read from, and how many bytes have come from one. */
+int32_t sluice_experts_folders(const sluice_experts *experts);
+uint64_t sluice_experts_folder_bytes(const sluice_experts *experts, int32_t folder);
 /* The engine that reads: "uring", "pread", ... */
 const char *sluice_experts_io_name(const sluice_experts *experts);
 

@@ -77,6 +77,7 @@ static sluice_status open_io(sluice_experts *experts, const sluice_experts_optio
         depth = wanted < SLUICE_EXPERTS_DEPTH_MIN   ? SLUICE_EXPERTS_DEPTH_MIN
                 : wanted > SLUICE_EXPERTS_DEPTH_MAX ? SLUICE_EXPERTS_DEPTH_MAX
                                                     : (int)wanted;
+        depth *= options->layers[0].n_copies + 1;
     }
     SLUICE_TRY(sluice_io_open(options->io ? options->io : "auto", depth, options->layers[0].path,
                               &experts->io, err));
@@ -85,6 +86,31 @@ static sluice_status open_io(sluice_experts *experts, const sluice_experts_optio
 }
 
 /* Opens each distinct file once; layers of one file usually follow each other. */
+static sluice_status open_source(sluice_experts *experts, int32_t index, const char *path,
+                                 sluice_error *err)
+{
+    sluice_cache_layer *layer = &experts->layers[index];
+    if (layer->n_sources > SLUICE_EXPERTS_COPIES_MAX)
+        return sluice_fail(err, SLUICE_LIMIT, "%s: more than %d copies of a file", path,
+                           SLUICE_EXPERTS_COPIES_MAX);
+    sluice_cache_source *source = &layer->sources[layer->n_sources];
+    source->path = strdup(path);
+    if (!source->path)
+        return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the tables of the expert cache");
+    int32_t home = sluice_homes_of(&experts->homes, source->path);
+    layer->homes[layer->n_sources++] = (uint8_t)home;
+    if (home < 0)
+        return sluice_fail(err, SLUICE_LIMIT, "%s: experts in more than %d folders", path,
+                           SLUICE_HOMES_MAX);
+    for (int32_t other = index - 1; other >= 0; other--)
+        for (int32_t i = 0; i < experts->layers[other].n_sources; i++) {
+            if (strcmp(experts->layers[other].sources[i].path, path)) continue;
+            source->file = experts->layers[other].sources[i].file;
+            return SLUICE_OK;
+        }
+    return experts->io->add_file(experts->io, path, &source->file, err);
+}
+
 static sluice_status open_layer(sluice_experts *experts, const sluice_experts_layer *from,
                                 int32_t index, sluice_error *err)
 {
@@ -94,21 +120,18 @@ static sluice_status open_layer(sluice_experts *experts, const sluice_experts_la
     layer->offset = from->offset;
     layer->stride = from->stride;
     layer->bytes = (size_t)from->bytes;
-    layer->path = strdup(from->path);
     uint32_t *crc32c = NULL;
     if (from->crc32c) {
         size_t bytes = (size_t)from->count * sizeof *crc32c;
         layer->crc32c = crc32c = malloc(bytes);
         if (crc32c) memcpy(crc32c, from->crc32c, bytes);
     }
-    if (!layer->path || (from->crc32c && !crc32c))
+    if (from->crc32c && !crc32c)
         return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the tables of the expert cache");
-    for (int32_t other = index - 1; other >= 0; other--) {
-        if (strcmp(experts->layers[other].path, layer->path)) continue;
-        layer->file = experts->layers[other].file;
-        return SLUICE_OK;
-    }
-    return experts->io->add_file(experts->io, layer->path, &layer->file, err);
+    SLUICE_TRY(open_source(experts, index, from->path, err));
+    for (int32_t i = 0; i < from->n_copies; i++)
+        SLUICE_TRY(open_source(experts, index, from->copies[i], err));
+    return SLUICE_OK;
 }
 
 static sluice_status take_tables(sluice_experts *experts, sluice_error *err)
@@ -180,7 +203,8 @@ void sluice_experts_close(sluice_experts *experts)
     sluice_memory_free(experts->budget, experts->memory,
                        (size_t)experts->n_slots * experts->slot_bytes, TAG);
     for (int32_t i = 0; experts->layers && i < experts->n_layers; i++) {
-        free((char *)experts->layers[i].path);
+        for (int32_t s = 0; s < experts->layers[i].n_sources; s++)
+            free((char *)experts->layers[i].sources[s].path);
         free((uint32_t *)experts->layers[i].crc32c);
     }
     free(experts->layers);

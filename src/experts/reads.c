@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "experts/cache.h"
 
@@ -102,16 +103,42 @@ void sluice_cache_attach(sluice_experts *experts, int32_t index)
     slot->origin = SLUICE_EXPERTS_DEMAND;
 }
 
+/* Which file a record is read from: where it will arrive first, and elsewhere after a failure. */
+static void choose_copy(sluice_experts *experts, sluice_slot *slot, uint64_t now_us)
+{
+    const sluice_cache_layer *layer = &experts->layers[slot->layer];
+    if (experts->homes.n == 1) return;
+    if (slot->attempts)
+        slot->copy = (uint8_t)((slot->copy + 1) % layer->n_sources);
+    else if (layer->n_sources > 1)
+        slot->copy = (uint8_t)sluice_homes_choose(&experts->homes, layer->homes, layer->n_sources,
+                                                  layer->bytes);
+    slot->started_us = now_us;
+    sluice_homes_start(&experts->homes, layer->homes[slot->copy], layer->bytes);
+}
+
+/* A read that was not taken will choose again. */
+static void forget_choice(sluice_experts *experts, sluice_slot *slot)
+{
+    const sluice_cache_layer *layer = &experts->layers[slot->layer];
+    if (experts->homes.n == 1) return;
+    sluice_homes_end(&experts->homes, layer->homes[slot->copy], layer->bytes, 0, 0, false);
+    if (slot->attempts)
+        slot->copy = (uint8_t)((slot->copy + layer->n_sources - 1) % layer->n_sources);
+}
+
 /* Starts reads from one queue, at most room of them; returns how many. */
 static int submit_from(sluice_experts *experts, sluice_experts_priority priority, int room)
 {
     sluice_index_list *queue = &experts->queues[priority];
     int n = 0;
+    uint64_t now_us = experts->homes.n > 1 ? sluice_clock_us() : 0;
     for (int32_t i = queue->first; i >= 0 && n < room; i = experts->links[i].next) {
-        const sluice_slot *slot = &experts->slots[i];
+        sluice_slot *slot = &experts->slots[i];
         const sluice_cache_layer *layer = &experts->layers[slot->layer];
+        choose_copy(experts, slot, now_us);
         experts->batch[n++] =
-            (sluice_io_read){.file = layer->file,
+            (sluice_io_read){.file = layer->sources[slot->copy].file,
                              .offset = layer->offset + (uint64_t)slot->id * layer->stride,
                              .bytes = layer->bytes,
                              .buffer = experts->memory + (size_t)i * experts->slot_bytes,
@@ -119,7 +146,10 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
                              .user = (uint64_t)i};
     }
     if (!n) return 0;
+    int wished = n;
     n = experts->io->submit(experts->io, experts->batch, n);
+    for (int i = n; i < wished; i++)
+        forget_choice(experts, &experts->slots[experts->batch[i].user]);
     for (int taken = 0; taken < n; taken++) {
         sluice_slot *slot = &experts->slots[sluice_index_list_pop(queue, experts->links)];
         slot->state = SLOT_READING;
@@ -169,15 +199,16 @@ static void fail_ticket(sluice_experts *experts, const sluice_slot *slot, int er
 {
     const sluice_cache_layer *layer = &experts->layers[slot->layer];
     sluice_error *err = &experts->ticket.error;
+    const char *path = layer->sources[slot->copy].path;
     unsigned long long offset = layer->offset + (uint64_t)slot->id * layer->stride;
     if (error)
         sluice_fail(err, SLUICE_IO, "%s: layer %d, expert %d at byte %llu: cannot be read: %s",
-                    layer->path, slot->layer, slot->id, offset, strerror(error));
+                    path, slot->layer, slot->id, offset, strerror(error));
     else
         sluice_fail(err, SLUICE_CORRUPT,
                     "%s: layer %d, expert %d at byte %llu: the checksum is wrong; the file or the "
                     "disk is damaged",
-                    layer->path, slot->layer, slot->id, offset);
+                    path, slot->layer, slot->id, offset);
 }
 
 static bool is_intact(const sluice_experts *experts, int32_t index)
@@ -215,6 +246,13 @@ static void retry_or_drop(sluice_experts *experts, int32_t index, int error)
     sluice_cache_forget(experts, index);
 }
 
+static void leave_home(sluice_experts *experts, const sluice_slot *slot, bool arrived)
+{
+    const sluice_cache_layer *layer = &experts->layers[slot->layer];
+    sluice_homes_end(&experts->homes, layer->homes[slot->copy], layer->bytes, slot->started_us,
+                     sluice_clock_us(), arrived);
+}
+
 void sluice_cache_reap(sluice_experts *experts, int min)
 {
     int n = experts->io->wait(experts->io, experts->done, min, experts->io->capacity);
@@ -223,6 +261,7 @@ void sluice_cache_reap(sluice_experts *experts, int min)
         sluice_slot *slot = &experts->slots[index];
         experts->in_flight--;
         slot->touched = true;
+        if (experts->homes.n > 1) leave_home(experts, slot, !experts->done[i].error);
         experts->loose -= !slot->in_ticket;
         experts->loose_in_flight -= !slot->in_ticket;
         if (experts->done[i].error == 0 && is_intact(experts, index))

@@ -58,29 +58,90 @@ static sluice_status open_trunk(sluice_container *container, sluice_error *err)
     return SLUICE_OK;
 }
 
-static sluice_status open_experts(sluice_container *container, sluice_error *err)
+static sluice_status read_experts(const sluice_container *container, const char *path,
+                                  int32_t layer, sluice_expert_file *file, sluice_error *err)
+{
+    sluice_safetensors table = {0};
+    sluice_status status = read_header(path, &table, err);
+    if (status == SLUICE_OK)
+        status = sluice_expert_meta_parse(&table, path, &container->config, layer, file, NULL, err);
+    sluice_safetensors_free(&table);
+    return status;
+}
+
+static bool same_format(const sluice_weight_format *a, const sluice_weight_format *b)
+{
+    return a->kind == b->kind && a->bits == b->bits && a->group == b->group && a->scale == b->scale;
+}
+
+static bool same_layout(const sluice_record_layout *a, const sluice_record_layout *b)
+{
+    return same_format(&a->gate, &b->gate) && same_format(&a->up, &b->up) &&
+           same_format(&a->down, &b->down) && a->bytes == b->bytes;
+}
+
+/* path becomes a copy of file, and its own. */
+static sluice_status take_copy(const sluice_container *container, char *path, int32_t layer,
+                               sluice_expert_file *file, sluice_error *err)
+{
+    sluice_expert_file copy = {0};
+    file->copies[file->n_copies++] = path;
+    sluice_status status = read_experts(container, path, layer, &copy, err);
+    if (status == SLUICE_OK &&
+        (copy.offset != file->offset || copy.count != file->count ||
+         !same_layout(&copy.layout, &file->layout) ||
+         memcmp(copy.crc32c, file->crc32c, (size_t)file->count * sizeof *file->crc32c) != 0))
+        status =
+            sluice_fail(err, SLUICE_CORRUPT, "%s: is not the same file as %s; copies must be equal",
+                        path, file->path);
+    free(copy.crc32c);
+    return status;
+}
+
+/* Looks for one layer's file in every folder; the first that has it is the one, the rest copies. */
+static sluice_status find_experts(sluice_container *container, const char *const *folders,
+                                  int32_t n_folders, int32_t layer, sluice_error *err)
+{
+    sluice_expert_file *file = &container->experts[layer];
+    char name[32];
+    sluice_container_expert_file(layer, name, sizeof name);
+    for (int32_t i = -1; i < n_folders; i++) {
+        char *path = sluice_file_join(i < 0 ? container->dir : folders[i], name);
+        if (!path) return no_memory(container->dir, err);
+        if (!sluice_file_exists(path) && (n_folders || i >= 0)) {
+            free(path);
+        } else if (!file->path) {
+            sluice_status status = read_experts(container, path, layer, file, err);
+            file->path = path; /* reading fills in all the rest */
+            SLUICE_TRY(status);
+        } else {
+            SLUICE_TRY(take_copy(container, path, layer, file, err));
+        }
+    }
+    if (file->path) return SLUICE_OK;
+    return sluice_fail(err, SLUICE_NOT_FOUND,
+                       "%s/%s: there is no such file, neither here nor in the %d folder%s given "
+                       "with --experts",
+                       container->dir, name, n_folders, n_folders == 1 ? "" : "s");
+}
+
+static sluice_status open_experts(sluice_container *container, const char *const *folders,
+                                  int32_t n_folders, sluice_error *err)
 {
     container->layers = container->config.layers + container->config.mtp_layers;
     container->experts = calloc((size_t)container->layers, sizeof *container->experts);
     if (!container->experts) return no_memory(container->dir, err);
-    for (int32_t i = 0; i < container->layers; i++) {
-        char name[32];
-        sluice_expert_file *file = &container->experts[i];
-        sluice_container_expert_file(i, name, sizeof name);
-        char *path = sluice_file_join(container->dir, name);
-        if (!path) return no_memory(container->dir, err);
-        sluice_safetensors table = {0};
-        sluice_status status = read_header(path, &table, err);
-        if (status == SLUICE_OK)
-            status = sluice_expert_meta_parse(&table, path, &container->config, i, file, NULL, err);
-        sluice_safetensors_free(&table);
-        file->path = path;
-        SLUICE_TRY(status);
-    }
+    if (n_folders > SLUICE_EXPERT_FOLDERS_MAX)
+        return sluice_fail(err, SLUICE_LIMIT, "%d folders of experts; at most %d are possible",
+                           n_folders, SLUICE_EXPERT_FOLDERS_MAX);
+    for (int32_t i = 0; i < container->layers; i++)
+        SLUICE_TRY(find_experts(container, folders, n_folders, i, err));
     return SLUICE_OK;
 }
 
-sluice_status sluice_container_open(const char *dir, sluice_container **out, sluice_error *err)
+sluice_status sluice_container_open_over(const char *dir, const char *const *folders,
+                                         int32_t n_folders, sluice_container **out,
+                                         sluice_error *err)
 {
     sluice_container *container = calloc(1, sizeof *container);
     if (!container) return no_memory(dir, err);
@@ -89,7 +150,7 @@ sluice_status sluice_container_open(const char *dir, sluice_container **out, slu
     sluice_status status = container->dir && config_path ? SLUICE_OK : no_memory(dir, err);
     if (status == SLUICE_OK) status = sluice_config_load(config_path, &container->config, err);
     if (status == SLUICE_OK) status = open_trunk(container, err);
-    if (status == SLUICE_OK) status = open_experts(container, err);
+    if (status == SLUICE_OK) status = open_experts(container, folders, n_folders, err);
     free(config_path);
     if (status == SLUICE_OK)
         *out = container;
@@ -98,11 +159,18 @@ sluice_status sluice_container_open(const char *dir, sluice_container **out, slu
     return status;
 }
 
+sluice_status sluice_container_open(const char *dir, sluice_container **out, sluice_error *err)
+{
+    return sluice_container_open_over(dir, NULL, 0, out, err);
+}
+
 void sluice_container_close(sluice_container *container)
 {
     if (!container) return;
     for (int32_t i = 0; container->experts && i < container->layers; i++) {
         free(container->experts[i].path);
+        for (int32_t c = 0; c < container->experts[i].n_copies; c++)
+            free(container->experts[i].copies[c]);
         free(container->experts[i].crc32c);
     }
     free(container->experts);

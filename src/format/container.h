@@ -32,8 +32,13 @@ typedef struct sluice_record_layout {
     uint64_t bytes; /* padded to a multiple of 4096 */
 } sluice_record_layout;
 
+/* Folders besides the container's own in which expert files are looked for. */
+#define SLUICE_EXPERT_FOLDERS_MAX 7
+
 typedef struct sluice_expert_file {
     char *path;
+    char *copies[SLUICE_EXPERT_FOLDERS_MAX]; /* [n_copies] the same file in other folders */
+    int32_t n_copies;
     uint64_t offset; /* of record 0 */
     int32_t count;
     sluice_record_layout layout;
@@ -41,6 +46,12 @@ typedef struct sluice_expert_file {
 } sluice_expert_file;
 
 sluice_status sluice_container_open(const char *dir, sluice_container **out, sluice_error *err);
+/* The same with expert files in several folders (several disks): each is looked for in dir, then in
+ * folders, in this order. Wherever else it also lies it is a copy, and must have the same records
+ * and checksums, else SLUICE_CORRUPT. */
+sluice_status sluice_container_open_over(const char *dir, const char *const *folders,
+                                         int32_t n_folders, sluice_container **out,
+                                         sluice_error *err);
 void sluice_container_close(sluice_container *container);
 /* True if dir looks like a container (has trunk.safetensors with our metadata). */
 bool sluice_container_is(const char *dir);

@@ -2,8 +2,8 @@
  *
  * What: a hidden state changes little from one layer to the next, so the next layer's router, run
  * on the present state, names most of the experts that it will want once the state is right. Its
- * best guesses are queued behind the demand reads and keep the disk busy while the next mixer
- * computes. What was guessed is compared with what was wanted, so that the recall can be told.
+ * best guesses are queued behind demand reads and keep the disk busy while the next mixer computes.
+ * What was guessed is compared with what was wanted, so that the recall can be told.
  *
  * A guess never changes a result: it only decides which bytes are in memory when they are asked
  * for. It is made for decoding alone; a prompt wants most experts of a layer in any case.

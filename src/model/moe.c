@@ -142,13 +142,6 @@ static sluice_status run_experts(sluice_moe *moe, int32_t layer, sluice_error *e
     }
 }
 
-static void look_ahead(sluice_moe *moe, int32_t layer, int32_t n, int32_t distinct,
-                       sluice_lookahead *lookahead, const sluice_buffer *h)
-{
-    sluice_lookahead_compare(lookahead, layer, moe->wanted, distinct);
-    if (layer + 1 < moe->model->config->layers) sluice_lookahead_guess(lookahead, layer + 1, n, h);
-}
-
 sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_lookahead *lookahead,
                              sluice_buffer *h, sluice_error *err)
 {
@@ -161,12 +154,14 @@ sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_l
     int32_t distinct = group_by_expert(moe, n);
     if (distinct)
         sluice_experts_request(moe->experts, layer, moe->wanted, distinct, SLUICE_EXPERTS_DEMAND);
-    if (lookahead) look_ahead(moe, layer, n, distinct, lookahead, h);
+    if (lookahead) sluice_lookahead_compare(lookahead, layer, moe->wanted, distinct);
     be->shared_expert(be, &weights->shared, n, moe->x, moe->shared);
     uint64_t start = sluice_clock_ns();
     if (distinct) SLUICE_TRY(run_experts(moe, layer, err));
     moe->routed_ns += sluice_clock_ns() - start;
     be->combine(be, n, k, moe->weights, moe->y, moe->shared, h);
+    if (lookahead && layer + 1 < moe->model->config->layers)
+        sluice_lookahead_guess(lookahead, layer + 1, n, h);
     return SLUICE_OK;
 }
 

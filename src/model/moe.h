@@ -5,8 +5,8 @@
  * lands; the sum is taken in rank order at the end. So a prompt reads an expert at most once a
  * chunk, and neither the cache nor the disk can change a result.
  *
- * Lookahead (lookahead.h) comes right after the request, so that its guesses queue behind the
- * demand reads and have the whole layer and the next mixer to arrive.
+ * Lookahead (lookahead.h) comes after the sum: that guesses better than the state before it, and
+ * while this layer's misses were read the disk had enough to do (doc/measurements/lookahead.md).
  *
  * What it does not do: decide who runs (policy.h) or where bytes come from (experts/experts.h). */
 #ifndef SLUICE_MODEL_MOE_H
