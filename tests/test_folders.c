@@ -57,7 +57,7 @@ static void reads_are_spread_by_speed(void **state)
     double fast = share_of_first((const double[]){3000, 1000}, 1000);
     assert_true(fast > 0.68 && fast < 0.82);
     double slow = share_of_first((const double[]){500, 4500}, 1000);
-    assert_true(slow < 0.16); /* too slow to be worth waiting for */
+    assert_true(slow > 0.01 && slow < 0.16); /* hardly worth waiting for */
 }
 
 static void folders_are_told_apart_by_all_of_their_path(void **state)
@@ -169,8 +169,8 @@ static void the_same_files_in_two_folders_are_both_read(void **state)
     const char *const folders[] = {s->more};
     uint64_t bytes[2] = {0};
     generate(s->main, folders, 1, bytes);
-    assert_true(bytes[0] > (bytes[0] + bytes[1]) / 20);
-    assert_true(bytes[1] > (bytes[0] + bytes[1]) / 20);
+    assert_true(bytes[0] > (bytes[0] + bytes[1]) / 100);
+    assert_true(bytes[1] > (bytes[0] + bytes[1]) / 100);
 }
 
 static void files_may_be_shared_out_over_folders(void **state)

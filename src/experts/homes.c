@@ -5,6 +5,8 @@
 
 /* A read's weight in the measured speed shrinks by this with each one after it. */
 #define KEEP 0.9
+/* A home that so many reads have passed over is measured again. */
+#define TURNS_MAX 64
 
 static size_t folder_length(const char *path)
 {
@@ -42,6 +44,7 @@ int32_t sluice_homes_choose(const sluice_homes *homes, const uint8_t *choices, i
     for (int32_t i = 0; i < n; i++) {
         const sluice_home *home = &homes->at[choices[i]];
         double speed = speed_of(home); /* one that is not known yet is taken for a fast one */
+        if (homes->turn - home->turn > TURNS_MAX) return i;
         double time = (double)(home->bytes_under_way + bytes) / (speed > 0 ? speed : fastest);
         if (i && time >= best_time) continue;
         best = i;
@@ -53,6 +56,7 @@ int32_t sluice_homes_choose(const sluice_homes *homes, const uint8_t *choices, i
 void sluice_homes_start(sluice_homes *homes, int32_t home, uint64_t bytes)
 {
     homes->at[home].bytes_under_way += bytes;
+    homes->at[home].turn = ++homes->turn;
 }
 
 void sluice_homes_end(sluice_homes *homes, int32_t home, uint64_t bytes, uint64_t started_us,

@@ -2,7 +2,8 @@
  *
  * What: a home is a folder that holds expert files. Each remembers how many bytes are on their way
  * from it and how fast they came lately; a read goes where it will be there first. So a slow disk
- * beside a fast one gets the share that it can carry, and one that stalls gets nothing more.
+ * beside a fast one gets the share that it can carry, and one that stalls gets nothing more but a
+ * read now and then, to find out whether it still does.
  *
  * What it does not do: read, or look at the clock (time is an argument). */
 #ifndef SLUICE_EXPERTS_HOMES_H
@@ -16,12 +17,14 @@ typedef struct sluice_home {
     const char *path; /* a file in it; the folder is what comes before the last slash */
     uint64_t bytes_under_way, bytes_read;
     uint64_t last_us;           /* when the last read arrived */
+    uint64_t turn;              /* number of the last read that went here */
     double busy_us, busy_bytes; /* of late: what it carried, and in which time */
 } sluice_home;
 
 typedef struct sluice_homes {
     sluice_home at[SLUICE_HOMES_MAX];
     int32_t n;
+    uint64_t turn; /* reads so far */
 } sluice_homes;
 
 /* The home of a file's folder, added if it is new; -1 if there is no room for it. path must outlive
