@@ -63,9 +63,9 @@ static int replay_all(const steps *from, const sluice_trace *trace)
         for (bool oracle = false; !oracle;) {
             oracle = !*name;
             const char *policy = oracle ? "oracle" : *name++;
-            sluice_replay_result result;
+            sluice_cache_replay_result result;
             sluice_error err;
-            if (sluice_replay(trace, policy, slots, from->n / 10, &result, &err))
+            if (sluice_cache_replay(trace, policy, slots, from->n / 10, &result, &err))
                 return die(err.detail);
             printf("%d,%.4f,%s,%llu,%.4f\n", slots, shares[i], policy,
                    (unsigned long long)result.requests,

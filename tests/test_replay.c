@@ -54,9 +54,9 @@ static void draw_trace(uint64_t seed)
 
 static uint64_t hits_of(const char *policy, int32_t slots)
 {
-    sluice_replay_result result;
+    sluice_cache_replay_result result;
     sluice_error err;
-    if (sluice_replay(&trace, policy, slots, 0, &result, &err) != SLUICE_OK)
+    if (sluice_cache_replay(&trace, policy, slots, 0, &result, &err) != SLUICE_OK)
         fail_msg("%s", err.detail);
     assert_int_equal(result.requests, STEPS * TOP_K);
     return result.hits;
@@ -159,9 +159,9 @@ static void oracle_is_optimal(void **state)
         }
         at[14] = 14;
         const sluice_trace small = {14, 6, at, wanted};
-        sluice_replay_result result;
+        sluice_cache_replay_result result;
         int slots = 2 + run % 3;
-        assert_int_equal(sluice_replay(&small, "oracle", slots, 0, &result, NULL), SLUICE_OK);
+        assert_int_equal(sluice_cache_replay(&small, "oracle", slots, 0, &result, NULL), SLUICE_OK);
         assert_int_equal(result.hits, best_hits(wanted, 14, 0, slots));
     }
 }
@@ -173,7 +173,8 @@ static uint64_t hits_of_cache(const char *policy, int32_t slots, const uint8_t *
     const sluice_io_sim_options disk = {.seed = 1, .depth = 1, .files = &file, .n_files = 1};
     sluice_experts_layer layers[LAYERS];
     for (uint64_t l = 0; l < LAYERS; l++)
-        layers[l] = (sluice_experts_layer){"experts", l * COUNT * BLOCK, BLOCK, BLOCK, COUNT, NULL};
+        layers[l] = (sluice_experts_layer){
+            "experts", l * COUNT * BLOCK, BLOCK, BLOCK, COUNT, NULL, NULL, 0};
     sluice_io *io;
     sluice_experts *experts;
     assert_int_equal(sluice_io_sim_new(&disk, &io, NULL), SLUICE_OK);
@@ -217,19 +218,19 @@ static void replay_predicts_the_cache(void **state)
 static void bad_traces_and_names_are_refused(void **state)
 {
     (void)state;
-    sluice_replay_result result;
+    sluice_cache_replay_result result;
     sluice_error err;
     const int64_t at[] = {0, 2};
     const int32_t wanted[] = {0, 9};
     const sluice_trace wild = {1, 9, at, wanted};
-    assert_int_equal(sluice_replay(&wild, "lru", 4, 0, &result, &err), SLUICE_BAD_INPUT);
+    assert_int_equal(sluice_cache_replay(&wild, "lru", 4, 0, &result, &err), SLUICE_BAD_INPUT);
     const sluice_trace tame = {1, 10, at, wanted};
-    assert_int_equal(sluice_replay(&tame, "fancy", 4, 0, &result, &err), SLUICE_USAGE);
+    assert_int_equal(sluice_cache_replay(&tame, "fancy", 4, 0, &result, &err), SLUICE_USAGE);
     assert_non_null(strstr(err.detail, "fancy"));
-    assert_int_equal(sluice_replay(&tame, "lru", 0, 0, &result, &err), SLUICE_USAGE);
-    assert_int_equal(sluice_replay(&tame, "lru", 1, 0, &result, &err), SLUICE_OK);
+    assert_int_equal(sluice_cache_replay(&tame, "lru", 0, 0, &result, &err), SLUICE_USAGE);
+    assert_int_equal(sluice_cache_replay(&tame, "lru", 1, 0, &result, &err), SLUICE_OK);
     assert_int_equal(result.requests, 2); /* more than there are slots */
-    assert_int_equal(sluice_replay(&tame, "oracle", 1, 1, &result, &err), SLUICE_OK);
+    assert_int_equal(sluice_cache_replay(&tame, "oracle", 1, 1, &result, &err), SLUICE_OK);
     assert_int_equal(result.requests, 0); /* all of it was warm-up */
 }
 

@@ -79,7 +79,7 @@ static void load(replay *self, int64_t place)
     keep(self, slot, place);
 }
 
-static void run_step(replay *self, bool counted, sluice_replay_result *result)
+static void run_step(replay *self, bool counted, sluice_cache_replay_result *result)
 {
     const sluice_trace *trace = self->trace;
     int64_t start = trace->starts[self->step], end = trace->starts[self->step + 1];
@@ -148,13 +148,14 @@ static sluice_status prepare(replay *self, const char *policy, sluice_error *err
     return SLUICE_OK;
 }
 
-sluice_status sluice_replay(const sluice_trace *trace, const char *policy, int32_t slots,
-                            int32_t first, sluice_replay_result *result, sluice_error *err)
+sluice_status sluice_cache_replay(const sluice_trace *trace, const char *policy, int32_t slots,
+                                  int32_t first, sluice_cache_replay_result *result,
+                                  sluice_error *err)
 {
     SLUICE_TRY(check(trace, slots, err));
     replay self = {.trace = trace, .n_slots = slots < trace->n_keys ? slots : trace->n_keys};
     if (self.n_slots < 1) self.n_slots = 1;
-    *result = (sluice_replay_result){0};
+    *result = (sluice_cache_replay_result){0};
     sluice_status status = prepare(&self, policy, err);
     for (; status == SLUICE_OK && self.step < trace->n_steps; self.step++)
         run_step(&self, self.step >= first, result);

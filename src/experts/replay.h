@@ -17,14 +17,15 @@ typedef struct sluice_trace {
     const int32_t *keys;
 } sluice_trace;
 
-typedef struct sluice_replay_result {
+typedef struct sluice_cache_replay_result {
     uint64_t requests, hits;
-} sluice_replay_result;
+} sluice_cache_replay_result;
 
 /* Counts from step first on; the steps before it only warm the cache up. Steps may want more keys
  * than there are slots. SLUICE_USAGE for an unknown policy, SLUICE_BAD_INPUT for a key out of
  * range. */
-sluice_status sluice_replay(const sluice_trace *trace, const char *policy, int32_t slots,
-                            int32_t first, sluice_replay_result *result, sluice_error *err);
+sluice_status sluice_cache_replay(const sluice_trace *trace, const char *policy, int32_t slots,
+                                  int32_t first, sluice_cache_replay_result *result,
+                                  sluice_error *err);
 
 #endif

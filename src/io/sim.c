@@ -181,6 +181,13 @@ static void sim_free(sluice_io *io)
     free(self);
 }
 
+void sluice_io_sim_heal(sluice_io *io)
+{
+    sluice_io_sim_options *options = &((sim_io *)io)->options;
+    options->error_permille = options->corrupt_permille = options->bad_permille = 0;
+    options->unplug_after = 0;
+}
+
 void sluice_io_sim_counts_get(const sluice_io *io, sluice_io_sim_counts *counts)
 {
     *counts = ((const sim_io *)io)->counts;

@@ -37,6 +37,9 @@ sluice_status sluice_io_sim_new(const sluice_io_sim_options *options, sluice_io 
                                 sluice_error *err);
 void sluice_io_sim_counts_get(const sluice_io *io, sluice_io_sim_counts *counts);
 
+/* From now on the disk has no faults; what is damaged already stays so. */
+void sluice_io_sim_heal(sluice_io *io);
+
 /* Whether reads that start there always fail. */
 bool sluice_io_sim_is_bad(const sluice_io *io, int32_t file, uint64_t offset);
 
