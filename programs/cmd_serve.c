@@ -16,6 +16,7 @@
 #include "output.h"
 #include "server/access.h"
 #include "server/http.h"
+#include "server/replay.h"
 #include "server/scheduler.h"
 
 typedef struct serve_args {
@@ -115,12 +116,7 @@ static int serve(server *s)
     int port = s->options.port;
     int status = catch_signals();
     if (status != CLI_OK) return status;
-    if (sluice_token_trie_new(s->tokenizer, &s->trie, &err) != SLUICE_OK)
-        return cli_fail_error(&err);
-    if (server_scheduler_start(s, &s->scheduler, &err) != SLUICE_OK) {
-        sluice_token_trie_free(s->trie);
-        return cli_fail_error(&err);
-    }
+    if (server_scheduler_start(s, &s->scheduler, &err) != SLUICE_OK) return cli_fail_error(&err);
     if (server_http_start(s, &http, &port, &err) == SLUICE_OK) {
         bool six = strchr(s->options.host, ':') != NULL;
         printf("listening on http://%s%s%s:%d\n", six ? "[" : "", s->options.host, six ? "]" : "",
@@ -136,7 +132,6 @@ static int serve(server *s)
     server_scheduler_cancel(s->scheduler);
     server_http_stop(http);
     server_scheduler_free(s->scheduler);
-    sluice_token_trie_free(s->trie);
     return status;
 }
 
@@ -191,7 +186,18 @@ static int open_and_serve(const char *model, char *path, serve_args *args)
     if (status != CLI_OK) return status;
     s.tokenizer = sluice_engine_tokenizer(s.engine);
     s.info = sluice_engine_info(s.engine);
-    status = s.tokenizer ? serve(&s) : cli_fail("the model has no tokenizer.json");
+    s.replay = server_replay_new();
+    sluice_error err = {0};
+    if (!s.tokenizer)
+        status = cli_fail("the model has no tokenizer.json");
+    else if (!s.replay)
+        status = cli_fail("not enough memory for the server");
+    else if (sluice_token_trie_new(s.tokenizer, &s.trie, &err) != SLUICE_OK)
+        status = cli_fail_error(&err);
+    else
+        status = serve(&s);
+    sluice_token_trie_free(s.trie);
+    server_replay_free(s.replay);
     sluice_engine_close(s.engine);
     return status;
 }

@@ -13,6 +13,7 @@ void server_job_request_free(server_job_request *request)
     sluice_ids_free(&request->prompt);
     for (size_t i = 0; i < request->n_stops; i++)
         free(request->stops[i]);
+    sluice_grammar_free(request->grammar);
     *request = (server_job_request){0};
 }
 

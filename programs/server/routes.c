@@ -3,11 +3,14 @@
 
 #include <string.h>
 
+#include "server/openai.h"
+
 static const server_route routes[] = {
     {"GET", "/health", SERVER_API_OPENAI, true, server_health},
     {"GET", "/metrics", SERVER_API_OPENAI, false, server_metrics},
     {"GET", "/v1/models", SERVER_API_OPENAI, false, server_models},
     {"GET", "/v1/models/", SERVER_API_OPENAI, false, server_model}, /* and what follows */
+    {"POST", "/v1/chat/completions", SERVER_API_OPENAI, false, server_openai_chat},
     {"POST", "/tokenize", SERVER_API_OPENAI, false, server_tokenize},
     {"POST", "/detokenize", SERVER_API_OPENAI, false, server_detokenize},
 };
