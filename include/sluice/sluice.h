@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "sluice/convert.h"
+#include "sluice/grammar.h"
 #include "sluice/status.h"
 #include "sluice/text.h"
 
@@ -198,6 +199,9 @@ typedef struct sluice_generation {
     int32_t tokens_max; /* generated at most; the context's end also stops */
     sluice_sampling sampling;
     bool ignore_stop; /* go on past stop tokens */
+    /* NULL: none. Holds the answer to a grammar, from where the constraint is; made with the
+     * engine's stop tokens. Not with ignore_stop. */
+    sluice_constraint *constraint;
     /* Each token as it comes; false cancels. The stop token is not reported. */
     bool (*on_token)(void *context, int32_t token);
     void *context;

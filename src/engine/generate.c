@@ -1,4 +1,6 @@
 /* Generation: prefill, then one step a token, each drawn from the last logits. */
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/status.h"
 #include "engine/engine.h"
@@ -8,6 +10,8 @@ typedef struct generator {
     sluice_engine *engine;
     const sluice_generation *generation;
     int32_t token; /* drawn from the last logits */
+    int32_t left;  /* tokens that may still come */
+    float *masked; /* [vocab]: logits under the constraint; NULL without one */
     sluice_error *err;
 } generator;
 
@@ -16,7 +20,13 @@ static sluice_status draw(void *context, int32_t input, int32_t token, const flo
     (void)input;
     (void)token;
     generator *g = context;
-    return sluice_sampler_draw(g->engine->sampler, logits, &g->token, g->err);
+    sluice_constraint *constraint = g->generation->constraint;
+    int32_t vocab = g->engine->info.vocab;
+    if (!constraint) return sluice_sampler_draw(g->engine->sampler, logits, &g->token, g->err);
+    memcpy(g->masked, logits, (size_t)vocab * sizeof *logits);
+    SLUICE_TRY(sluice_constraint_filter(constraint, g->left, g->masked, vocab, g->err));
+    SLUICE_TRY(sluice_sampler_draw(g->engine->sampler, g->masked, &g->token, g->err));
+    return sluice_constraint_accept(constraint, g->token, g->err);
 }
 
 static bool is_stop(const sluice_engine *engine, int32_t token)
@@ -116,6 +126,7 @@ static sluice_status run(generator *g, int32_t *ids, int32_t *count, sluice_fini
         if (g->session->state->position >= g->engine->info.context) return SLUICE_OK;
         hold(g);
         ids[(*count)++] = g->token;
+        g->left--;
         if (generation->on_token && !generation->on_token(generation->context, g->token)) {
             *finish = SLUICE_FINISH_CANCELLED;
             return SLUICE_OK;
@@ -123,6 +134,32 @@ static sluice_status run(generator *g, int32_t *ids, int32_t *count, sluice_fini
         if (*count == generation->tokens_max) return SLUICE_OK;
         SLUICE_TRY(decode(g));
     }
+}
+
+static size_t masked_bytes(const generator *g)
+{
+    return (size_t)g->engine->info.vocab * sizeof *g->masked;
+}
+
+/* How many tokens may come, and room for masked logits if there is a constraint. */
+static sluice_status begin(generator *g)
+{
+    const sluice_generation *generation = g->generation;
+    int32_t seen;
+    sluice_session_tokens(g->session, &seen);
+    g->left = g->engine->info.context - seen - generation->prompt_count;
+    if (generation->tokens_max < g->left) g->left = generation->tokens_max;
+    if (!generation->constraint) return SLUICE_OK;
+    if (generation->ignore_stop) {
+        return sluice_fail(g->err, SLUICE_USAGE,
+                           "an answer under a constraint ends with a stop token, which cannot be "
+                           "ignored");
+    }
+    void *memory;
+    SLUICE_TRY(
+        sluice_memory_new(g->engine->budget, masked_bytes(g), "constraint", &memory, g->err));
+    g->masked = memory;
+    return SLUICE_OK;
 }
 
 sluice_status sluice_generate(sluice_session *session, const sluice_generation *generation,
@@ -133,7 +170,11 @@ sluice_status sluice_generate(sluice_session *session, const sluice_generation *
         .session = session, .engine = session->engine, .generation = generation, .err = err};
     *count = 0;
     *finish = SLUICE_FINISH_LENGTH;
+    SLUICE_TRY(begin(&g));
     sluice_status status = run(&g, ids, count, finish);
+    if (g.masked) {
+        sluice_memory_free(g.engine->budget, g.masked, masked_bytes(&g), "constraint");
+    }
     if (status == SLUICE_CANCELLED) {
         *finish = SLUICE_FINISH_CANCELLED;
         return SLUICE_OK;

@@ -317,6 +317,9 @@ sluice_status sluice_sampler_draw(sluice_sampler *sampler, const float *logits, 
     int32_t at = 0;
     while (at < n - 1 && left >= sampler->mass[at])
         left -= sampler->mass[at++];
+    /* Rounding must not reach what has no mass at all. */
+    while (at > 0 && sampler->mass[at] == 0.0)
+        at--;
     *token = sampler->ranked[at].id;
     return SLUICE_OK;
 }
