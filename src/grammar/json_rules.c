@@ -160,9 +160,8 @@ static void build_list(sluice_json_rules *json, uint32_t from, uint32_t item, co
     sluice_automaton_empty(a, inside, first);
     uint32_t behind = sluice_build_call(a, first, item);
     sluice_automaton_empty(a, sluice_json_build_comma(json, behind), first);
-    sluice_automaton_empty(a, behind, last);
-    uint32_t edge = sluice_json_build_edge(json, last);
-    sluice_automaton_empty(a, sluice_build_text(a, edge, close), end);
+    sluice_automaton_empty(a, sluice_json_build_edge(json, behind), last);
+    sluice_automaton_empty(a, sluice_build_text(a, last, close), end);
 }
 
 uint32_t sluice_json_rules_object(sluice_json_rules *json)

@@ -44,9 +44,10 @@ static sluice_status build_item(sluice_schema_builder *b, const list *array, uin
     return SLUICE_OK;
 }
 
-/* The items at the front; *count receives how many of them there can be. */
+/* The items at the front; ends are where the array may end, without items and with some. *count
+ * receives how many of them there can be. */
 static sluice_status build_front(sluice_schema_builder *b, const list *array, uint32_t *state,
-                                 uint32_t last, uint32_t *count)
+                                 const uint32_t ends[2], uint32_t *count)
 {
     const sluice_json_value *at = array->prefix ? array->prefix->first : NULL;
     for (*count = 0; at && *count < array->max; at = at->next) {
@@ -54,7 +55,7 @@ static sluice_status build_front(sluice_schema_builder *b, const list *array, ui
         size_t length = 0;
         for (uint32_t rest = *count, unit = 100000; unit; rest %= unit, unit /= 10)
             if (length || rest >= unit || unit == 1) digits[length++] = (char)('0' + rest / unit);
-        if (*count >= array->min) sluice_automaton_empty(b->a, *state, last);
+        if (*count >= array->min) sluice_automaton_empty(b->a, *state, ends[*count > 0]);
         uint32_t start = *count ? sluice_json_build_comma(b->json, *state) : *state;
         size_t mark = sluice_schema_enter(b, "prefixItems", digits, length);
         SLUICE_TRY(sluice_schema_build(b, at, SLUICE_SCHEMA_JSON, start, state));
@@ -66,12 +67,12 @@ static sluice_status build_front(sluice_schema_builder *b, const list *array, ui
 
 /* The items behind count others. */
 static sluice_status build_rest(sluice_schema_builder *b, const list *array, uint32_t count,
-                                uint32_t *state, uint32_t last)
+                                uint32_t *state, const uint32_t ends[2])
 {
     uint32_t item;
     SLUICE_TRY(build_item(b, array, &item));
     if (count == 0) {
-        if (array->min == 0) sluice_automaton_empty(b->a, *state, last);
+        if (array->min == 0) sluice_automaton_empty(b->a, *state, ends[0]);
         *state = sluice_build_call(b->a, *state, item);
         count = 1;
     }
@@ -91,12 +92,15 @@ sluice_status sluice_schema_array(sluice_schema_builder *b, const sluice_json_va
     uint32_t count;
     SLUICE_TRY(read_array(b, schema, &array));
     uint32_t state = sluice_json_build_edge(b->json, sluice_build_text(b->a, from, "["));
-    uint32_t last = sluice_automaton_state(b->a);
-    SLUICE_TRY(build_front(b, &array, &state, last, &count));
+    /* Where an array without items ends, and one with some. */
+    const uint32_t ends[] = {sluice_automaton_state(b->a), sluice_automaton_state(b->a)};
+    SLUICE_TRY(build_front(b, &array, &state, ends, &count));
     if (array.more && count < array.max) {
-        SLUICE_TRY(build_rest(b, &array, count, &state, last));
+        SLUICE_TRY(build_rest(b, &array, count, &state, ends));
+        count = 1;
     }
-    sluice_automaton_empty(b->a, state, last);
-    *to = sluice_build_text(b->a, sluice_json_build_edge(b->json, last), "]");
+    sluice_automaton_empty(b->a, state, ends[count > 0]);
+    sluice_automaton_empty(b->a, sluice_json_build_edge(b->json, ends[1]), ends[0]);
+    *to = sluice_build_text(b->a, ends[0], "]");
     return SLUICE_OK;
 }

@@ -180,8 +180,8 @@ sluice_status sluice_schema_members_build(sluice_schema_builder *b,
     if (members->open) SLUICE_TRY(build_others(b, members, none, some));
     uint32_t last = sluice_automaton_state(b->a);
     sluice_automaton_empty(b->a, none, last);
-    sluice_automaton_empty(b->a, some, last);
-    *to = sluice_build_text(b->a, sluice_json_build_edge(b->json, last), "}");
+    sluice_automaton_empty(b->a, sluice_json_build_edge(b->json, some), last);
+    *to = sluice_build_text(b->a, last, "}");
     return SLUICE_OK;
 }
 
