@@ -145,6 +145,8 @@ static int run(int argc, char **argv)
 {
     bench_args args = {.prefill = 256, .decode = 16, .warmup = -1, .repetitions = 3};
     const char *positional[CLI_POSITIONAL_MAX];
+    if (argc > 1 && strcmp(argv[1], "cache") == 0)
+        return cli_command_bench_cache.run(argc - 1, argv + 1);
     int status = cli_options_parse(&cli_command_bench, argc, argv, &args, positional);
     if (status != CLI_GO_ON) return status;
     if (args.csv && args.output.json) return cli_usage("--csv and --json exclude each other");
@@ -165,7 +167,7 @@ static int run(int argc, char **argv)
 const cli_command cli_command_bench = {
     .name = "bench",
     .summary = "How fast a model runs here, and how far that is from the limit",
-    .usage = "[MODEL] [options]",
+    .usage = "[MODEL] [options]\ncache TRACE [options]",
     .description =
         "Measures prompts and single tokens at given lengths of context, with random tokens: "
         "tokens per second, where a token's time goes (trunk, routed experts, waiting for the "
@@ -173,7 +175,8 @@ const cli_command cli_command_bench = {
         "The floor is the time that a token takes at least: the bytes that were missed at the "
         "speed of the disk, or all weights that it goes through at the speed of memory, whichever "
         "is longer. Both speeds are measured between the repetitions of the same run.\n"
-        "--cap shows what a machine with less memory would do.",
+        "--cap shows what a machine with less memory would do.\n"
+        "'sluice bench cache' replays a trace of routing through every cache policy.",
     .examples = "sluice bench ~/models/qwen3.5-397b.sluice --cap 24GiB --frontiers 0,4096\n"
                 "sluice bench /tmp/q397-8-layers --memory 6GiB --svg bench.svg --csv > bench.csv",
     .positional_max = 1,

@@ -5,10 +5,12 @@
 #include "options.h"
 
 extern const cli_command cli_command_bench;
+extern const cli_command cli_command_bench_cache; /* by way of bench */
 extern const cli_command cli_command_chat;
 extern const cli_command cli_command_completion;
 extern const cli_command cli_command_convert;
 extern const cli_command cli_command_detokenize; /* in cmd_tokenize.c */
+extern const cli_command cli_command_eval;
 extern const cli_command cli_command_inspect;
 extern const cli_command cli_command_plan;
 extern const cli_command cli_command_render;
@@ -17,6 +19,7 @@ extern const cli_command cli_command_serve;
 extern const cli_command cli_command_score;
 extern const cli_command cli_command_synth;
 extern const cli_command cli_command_tokenize;
+extern const cli_command cli_command_trace;
 extern const cli_command cli_command_verify;
 extern const cli_command cli_command_version;
 

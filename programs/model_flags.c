@@ -121,6 +121,8 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, int32_
     options.verify_reads = flags->verify_reads;
     options.cache_policy = flags->cache_policy;
     options.lookahead = lookahead;
+    options.routes = flags->routes;
+    options.routes_context = flags->routes_context;
     options.expert_folders = flags->experts.at;
     options.n_expert_folders = flags->experts.n;
     options.lock_trunk = flags->mlock;

@@ -11,10 +11,13 @@
 
 typedef struct cli_model_flags {
     int32_t threads, context, chunk, k; /* 0: chosen */
-    int32_t sessions;         /* to set memory aside for, by who opens them; 0: one; no flag */
-    uint64_t cache, memory;   /* bytes; 0: chosen */
-    const char *cpu, *io;     /* NULL: auto */
-    cli_texts experts;        /* folders */
+    int32_t sessions;       /* to set memory aside for, by who opens them; 0: one; no flag */
+    uint64_t cache, memory; /* bytes; 0: chosen */
+    const char *cpu, *io;   /* NULL: auto */
+    cli_texts experts;      /* folders */
+    /* Not a flag: see sluice_engine_options. */
+    void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);
+    void *routes_context;
     const char *cache_policy; /* NULL: the default */
     const char *lookahead;    /* a number or "off"; NULL: the default */
     bool exact, int8, verify_reads, mlock;

@@ -54,6 +54,7 @@ typedef struct sluice_engine_options {
     bool lock_trunk; /* keep the trunk from being swapped out (mlock) */
     /* Called with the distinct experts of every step and layer before they run, ascending. */
     void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);
+    void *routes_context;
     /* Called with one line when the model must be converted first, then with its progress (whose
      * false stops it). */
     void (*notice)(void *context, const char *line);

@@ -87,7 +87,7 @@ static sluice_status open_experts(sluice_engine *engine, sluice_error *err)
         .verify = engine->options.verify_reads,
         .budget = engine->budget,
         .trace = engine->options.routes,
-        .trace_context = engine->options.callback_context,
+        .trace_context = engine->options.routes_context,
     };
     sluice_status status = sluice_experts_open(&options, &engine->experts, err);
     free(layers);
