@@ -198,6 +198,15 @@ static int store_texts(const cli_option *option, const char *value, cli_texts *t
     return CLI_GO_ON;
 }
 
+static int store_word(const cli_option *option, const char *value, void *target)
+{
+    cli_list *list = target;
+    if (list->count == CLI_LIST_MAX)
+        return cli_usage("--%s takes at most %d values", option->name, CLI_LIST_MAX);
+    list->words[list->count++] = value;
+    return CLI_GO_ON;
+}
+
 static int store(const parser *p, const cli_option *option, size_t base, const char *value)
 {
     void *target = (char *)p->args + base + option->offset;
@@ -215,6 +224,7 @@ static int store(const parser *p, const cli_option *option, size_t base, const c
     case CLI_NUMBER: return store_number(option, value, target);
     case CLI_SEED: return store_seed(option, value, target);
     case CLI_SIZE: return store_size(option, value, target);
+    case CLI_LIST: return store_word(option, value, target);
     }
     return CLI_GO_ON;
 }
@@ -233,6 +243,16 @@ static int take_value(parser *p, const cli_option *option, const char *attached,
     return CLI_GO_ON;
 }
 
+/* Stores the value, and the further words of a list. */
+static int store_all(parser *p, const cli_option *option, size_t base, const char *value)
+{
+    int status = store(p, option, base, value);
+    while (status == CLI_GO_ON && option->kind == CLI_LIST && p->next < p->argc &&
+           (p->argv[p->next][0] != '-' || !p->argv[p->next][1]))
+        status = store(p, option, base, p->argv[p->next++]);
+    return status;
+}
+
 static int parse_long(parser *p, const char *word)
 {
     size_t length = strcspn(word, "=");
@@ -245,7 +265,7 @@ static int parse_long(parser *p, const char *word)
     const cli_option *option = find(p->command, word, length, 0, &base);
     if (!option) return refuse_unknown(p, word, length, 0);
     int status = take_value(p, option, word[length] ? word + length + 1 : NULL, &value);
-    return status == CLI_GO_ON ? store(p, option, base, value) : status;
+    return status == CLI_GO_ON ? store_all(p, option, base, value) : status;
 }
 
 /* "-n 5", "-n5"; flags have no short forms that could be bundled. */
@@ -260,7 +280,7 @@ static int parse_short(parser *p, const char *word)
     const cli_option *option = find(p->command, NULL, 0, word[0], &base);
     if (!option) return refuse_unknown(p, NULL, 0, word[0]);
     int status = take_value(p, option, word[1] ? word + 1 : NULL, &value);
-    return status == CLI_GO_ON ? store(p, option, base, value) : status;
+    return status == CLI_GO_ON ? store_all(p, option, base, value) : status;
 }
 
 int cli_options_parse(const cli_command *command, int argc, char **argv, void *args,

@@ -19,7 +19,8 @@ typedef enum cli_kind {
     CLI_INTEGER, /* int32_t */
     CLI_NUMBER,  /* float */
     CLI_SEED,    /* cli_seed */
-    CLI_SIZE     /* uint64_t bytes: "4M", "6GiB", "1.5G" */
+    CLI_SIZE,    /* uint64_t bytes: "4M", "6GiB", "1.5G" */
+    CLI_LIST     /* cli_list: the words up to the next option; may be given again */
 } cli_kind;
 
 /* A seed, and whether it was given. */
@@ -27,6 +28,12 @@ typedef struct cli_seed {
     uint64_t value;
     bool given;
 } cli_seed;
+
+enum { CLI_LIST_MAX = 256 };
+typedef struct cli_list {
+    const char *words[CLI_LIST_MAX];
+    int count;
+} cli_list;
 
 enum { CLI_TEXTS_MAX = 7 };
 

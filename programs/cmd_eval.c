@@ -1,0 +1,348 @@
+/* sluice eval: how good a model is, and what a setting that makes it faster costs.
+ *
+ * Three commands in one: each verb has its own table of options, "eval" itself shows them all. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "eval_report.h"
+#include "interrupt.h"
+#include "model_flags.h"
+#include "output.h"
+#include "sluice/eval.h"
+
+enum { CHUNK_MAX = 8192, TASK_CONTEXT = 2048, TASK_BATCH = 8 };
+
+typedef struct eval_args {
+    cli_model_flags model;
+    cli_output_flags output;
+    cli_list texts, tasks;
+    int32_t window, stride, windows, batch, limit, tokens;
+    const char *save, *against, *out;
+    bool think;
+} eval_args;
+
+#define AT(field) offsetof(eval_args, field)
+
+static const cli_option text_options[] = {
+    {"text", 0, CLI_LIST, "FILE...", AT(texts), 0, 0, "Texts to predict."},
+    {"window", 0, CLI_INTEGER, "N", AT(window), 2, 1 << 24, "Tokens of a window (1024)."},
+    {"stride", 0, CLI_INTEGER, "N", AT(stride), 1, 1 << 24,
+     "Tokens from the start of a window to the next one's (a window)."},
+    {"windows", 0, CLI_INTEGER, "N", AT(windows), 1, INT32_MAX,
+     "Only the first N windows of each text (all)."},
+    {0}};
+static const cli_option kld_options[] = {
+    {"save", 0, CLI_TEXT, "FILE", AT(save), 0, 0,
+     "Write this model's predictions: 2 bytes for each position and token of the vocabulary."},
+    {"against", 0, CLI_TEXT, "FILE", AT(against), 0, 0,
+     "Compare with predictions that were saved; the texts are in the file."},
+    {0}};
+static const cli_option task_options[] = {
+    {"tasks", 0, CLI_LIST, "FILE...", AT(tasks), 0, 0, "Questions with answers, as JSONL."},
+    {"think", 0, CLI_FLAG, NULL, AT(think), 0, 0, "Let the model think before it answers."},
+    {"limit", 0, CLI_INTEGER, "N", AT(limit), 1, INT32_MAX,
+     "Only the first N questions of each file (all)."},
+    {"tokens", 'n', CLI_INTEGER, "N", AT(tokens), 1, 1 << 20,
+     "Tokens of an answer at most (256, with --think 1024)."},
+    {"out", 0, CLI_TEXT, "FILE", AT(out), 0, 0,
+     "Write every answer as a line of JSON; called again, go on where the file ends."},
+    {0}};
+static const cli_option common_options[] = {
+    {"batch", 0, CLI_INTEGER, "N", AT(batch), 1, 256,
+     "Windows (1) or questions (8) that go through the model together: more memory, fewer reads, "
+     "the same result."},
+    {0}};
+
+#define COMMON_GROUPS                                                                              \
+    {"Together", common_options, 0}, {"Model", cli_model_options, AT(model)},                      \
+    {                                                                                              \
+        "Output", cli_output_options, AT(output)                                                   \
+    }
+static const cli_group ppl_groups[] = {{"Texts", text_options, 0}, COMMON_GROUPS, {0}};
+static const cli_group kld_groups[] = {
+    {"Texts", text_options, 0}, {"Predictions", kld_options, 0}, COMMON_GROUPS, {0}};
+static const cli_group task_groups[] = {{"Tasks", task_options, 0}, COMMON_GROUPS, {0}};
+static const cli_group all_groups[] = {{"Texts (ppl, kld)", text_options, 0},
+                                       {"Predictions (kld)", kld_options, 0},
+                                       {"Tasks (tasks)", task_options, 0},
+                                       COMMON_GROUPS,
+                                       {0}};
+
+typedef struct progress {
+    cli_progress line;
+    const char *unit;
+} progress;
+
+static bool show(void *context, int64_t done, int64_t total)
+{
+    progress *p = context;
+    cli_progress_show(&p->line, "%lld of %lld %s", (long long)done, (long long)total, p->unit);
+    return !cli_interrupted();
+}
+
+static int outcome(progress *p, sluice_status status, const sluice_error *err)
+{
+    cli_progress_clear(&p->line);
+    return status == SLUICE_OK ? CLI_OK : cli_fail_error(err);
+}
+
+static sluice_eval_text_options text_plan(const eval_args *args, progress *p)
+{
+    *p = (progress){.line = {.quiet = args->output.quiet}, .unit = "windows"};
+    return (sluice_eval_text_options){.window = args->window,
+                                      .stride = args->stride,
+                                      .windows_max = args->windows,
+                                      .batch = args->batch,
+                                      .progress = show,
+                                      .context = p};
+}
+
+static bool is_exact(const eval_args *args)
+{
+    return sluice_engine_options_default().exact ? !args->model.int8 : args->model.exact;
+}
+
+static int run_ppl(sluice_engine *engine, const eval_args *args)
+{
+    progress p;
+    sluice_error err = {0};
+    sluice_perplexity all, *each = calloc((size_t)args->texts.count, sizeof *each);
+    if (!each) return cli_fail("not enough memory for the results");
+    sluice_eval_text_options options = text_plan(args, &p);
+    int status = outcome(&p,
+                         sluice_eval_perplexity(engine, args->texts.words, args->texts.count,
+                                                &options, each, &all, &err),
+                         &err);
+    if (status == CLI_OK)
+        status = eval_report_perplexity(engine, is_exact(args), &args->texts, each, &all,
+                                        args->output.json);
+    free(each);
+    return status;
+}
+
+static int run_save(sluice_engine *engine, const eval_args *args)
+{
+    progress p;
+    sluice_error err = {0};
+    sluice_perplexity all;
+    sluice_eval_text_options options = text_plan(args, &p);
+    int status = outcome(&p,
+                         sluice_eval_predictions_save(engine, args->texts.words, args->texts.count,
+                                                      &options, args->save, &all, &err),
+                         &err);
+    if (status != CLI_OK) return status;
+    static const cli_list none;
+    return eval_report_perplexity(engine, is_exact(args), &none, NULL, &all, args->output.json);
+}
+
+static int run_against(sluice_engine *engine, const eval_args *args)
+{
+    progress p;
+    sluice_error err = {0};
+    sluice_divergence divergence;
+    sluice_eval_text_options options = text_plan(args, &p);
+    int status = outcome(
+        &p, sluice_eval_divergence(engine, args->against, &options, &divergence, &err), &err);
+    if (status != CLI_OK) return status;
+    return eval_report_divergence(engine, is_exact(args), &divergence, args->output.json);
+}
+
+static int run_tasks(sluice_engine *engine, const eval_args *args)
+{
+    progress p = {.line = {.quiet = args->output.quiet}, .unit = "answers"};
+    sluice_error err = {0};
+    sluice_eval_task_options options = {.thinking = args->think,
+                                        .tokens_max = args->tokens,
+                                        .items_max = args->limit,
+                                        .batch = args->batch,
+                                        .log = args->out,
+                                        .progress = show,
+                                        .context = &p};
+    sluice_task_score all, *each = calloc((size_t)args->tasks.count, sizeof *each);
+    if (!each) return cli_fail("not enough memory for the results");
+    int status = outcome(
+        &p,
+        sluice_eval_tasks(engine, args->tasks.words, args->tasks.count, &options, each, &all, &err),
+        &err);
+    if (status == CLI_OK)
+        status =
+            eval_report_tasks(engine, is_exact(args), &args->tasks, each, &all, args->output.json);
+    free(each);
+    return status;
+}
+
+/* An engine with memory for what runs together. */
+static int with_engine(const char *model, eval_args *args,
+                       int (*run)(sluice_engine *engine, const eval_args *args))
+{
+    sluice_engine *engine = NULL;
+    args->model.sessions = args->batch;
+    int status = cli_engine_open(model, &args->model, args->output.quiet, &engine);
+    if (status != CLI_OK) return status;
+    cli_interrupt_catch(true);
+    status = run(engine, args);
+    sluice_engine_close(engine);
+    return status;
+}
+
+/* Windows: the context is one of them, and a chunk holds a batch of them. */
+static int with_windows(const char *model, eval_args *args, int32_t window,
+                        int (*run)(sluice_engine *engine, const eval_args *args))
+{
+    if (!args->batch) args->batch = 1;
+    if (!args->model.context) args->model.context = window;
+    if (!args->model.chunk && args->batch > 1) {
+        int64_t rows = ((int64_t)args->batch * window + 63) / 64 * 64;
+        args->model.chunk = rows < CHUNK_MAX ? (int32_t)rows : CHUNK_MAX;
+    }
+    return with_engine(model, args, run);
+}
+
+static int check_texts(const eval_args *args)
+{
+    int32_t window = args->window ? args->window : 1024;
+    if (args->stride > window)
+        return cli_usage("--stride %d is more than a window of %d", args->stride, window);
+    if (args->model.context && args->model.context < window)
+        return cli_usage("--context %d is less than a window of %d", args->model.context, window);
+    return CLI_GO_ON;
+}
+
+static int eval_ppl(int argc, char **argv);
+static int eval_kld(int argc, char **argv);
+static int eval_tasks(int argc, char **argv);
+
+static const cli_command verbs[] = {
+    {.name = "eval ppl",
+     .summary = "Perplexity of texts",
+     .usage = "[MODEL] --text FILE... [--window N] [--stride N] [options]",
+     .description =
+         "How well a model predicts texts: the exponential of the mean negative log-likelihood of "
+         "their tokens. Each text is cut into windows that start cold, and only whole windows "
+         "count. With a --stride of less than a window they overlap, and every token is predicted "
+         "once, by the window that gives it the most context. The interval in brackets holds the "
+         "perplexity of such texts with 95% confidence, judged by the spread of the windows.",
+     .examples = "sluice eval ppl --text models/nano/text/*.txt\n"
+                 "sluice eval ppl ~/models/qwen3.5-397b.sluice --text book.txt --k 4 --batch 4",
+     .positional_max = 1,
+     .groups = ppl_groups,
+     .run = eval_ppl},
+    {.name = "eval kld",
+     .summary = "Divergence from the full model's predictions",
+     .usage = "[MODEL] --text FILE... --save FILE [--window N] [--stride N] [options]\n"
+              "[MODEL] --against FILE [options]",
+     .description =
+         "How far a model's predictions are from those of another one, or from its own without a "
+         "setting that makes it faster. --save writes what the first model predicts at every "
+         "position: the whole distribution, 16 bits for each token of the vocabulary (1.9 GB for "
+         "4096 positions of the 397B, 64 MB for Nano). --against runs the same windows and prints "
+         "the mean of the Kullback-Leibler divergence in nats a token, its median, 99th percentile "
+         "and maximum, how often both find the same token likeliest, and both perplexities. This "
+         "tells models apart long before perplexity does: windows are compared in pairs.",
+     .examples = "sluice eval kld --text models/nano/text/alice.txt --save alice.predictions\n"
+                 "sluice eval kld --against alice.predictions --int8\n"
+                 "sluice eval kld ~/models/nano-q3.sluice --against alice.predictions",
+     .positional_max = 1,
+     .groups = kld_groups,
+     .run = eval_kld},
+    {.name = "eval tasks",
+     .summary = "Questions with known answers",
+     .usage = "[MODEL] --tasks FILE... [--think] [--limit N] [--out FILE] [options]",
+     .description =
+         "Asks questions, each as one user turn, and counts right answers, with Wilson's 95% "
+         "interval. A file holds a JSON object a line: {\"question\", \"answer\"}, or "
+         "{\"question\", \"tools\", \"call\": [name, {arguments}]}. An answer must equal the "
+         "expected one but for white space around it; a call must be the only one, with the same "
+         "name and arguments. Answers are greedy. 'cut' counts those that did not end in time.\n"
+         "--out keeps every answer; a run that was interrupted goes on where it stopped.",
+     .examples = "sluice eval tasks --tasks models/nano/tasks/*.jsonl\n"
+                 "sluice eval tasks --tasks models/nano/tasks/word.jsonl --think --k 4\n"
+                 "sluice eval tasks ~/models/qwen3.5-397b.sluice --tasks mine.jsonl --out mine.log",
+     .positional_max = 1,
+     .groups = task_groups,
+     .run = eval_tasks},
+};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+static int eval_ppl(int argc, char **argv)
+{
+    eval_args args = {0};
+    const char *positional[CLI_POSITIONAL_MAX];
+    int status = cli_options_parse(&verbs[0], argc, argv, &args, positional);
+    if (status == CLI_GO_ON && !args.texts.count)
+        return cli_usage("'sluice eval ppl' needs --text; see 'sluice eval ppl --help'");
+    if (status == CLI_GO_ON) status = check_texts(&args);
+    if (status != CLI_GO_ON) return status;
+    return with_windows(positional[0], &args, args.window ? args.window : 1024, run_ppl);
+}
+
+static int eval_kld(int argc, char **argv)
+{
+    eval_args args = {0};
+    const char *positional[CLI_POSITIONAL_MAX];
+    int status = cli_options_parse(&verbs[1], argc, argv, &args, positional);
+    if (status != CLI_GO_ON) return status;
+    if (!args.save == !args.against)
+        return cli_usage("'sluice eval kld' needs either --save or --against; see 'sluice eval kld "
+                         "--help'");
+    if (args.save && !args.texts.count) return cli_usage("--save needs --text");
+    if (args.against && (args.texts.count || args.window || args.stride || args.windows))
+        return cli_usage("--against takes texts and windows from its file, not from --text, "
+                         "--window, --stride or --windows");
+    if ((status = check_texts(&args)) != CLI_GO_ON) return status;
+    if (args.save)
+        return with_windows(positional[0], &args, args.window ? args.window : 1024, run_save);
+    sluice_error err = {0};
+    int32_t window;
+    if (sluice_eval_predictions_window(args.against, &window, &err) != SLUICE_OK)
+        return cli_fail_error(&err);
+    return with_windows(positional[0], &args, window, run_against);
+}
+
+static int eval_tasks(int argc, char **argv)
+{
+    eval_args args = {0};
+    const char *positional[CLI_POSITIONAL_MAX];
+    int status = cli_options_parse(&verbs[2], argc, argv, &args, positional);
+    if (status != CLI_GO_ON) return status;
+    if (!args.tasks.count)
+        return cli_usage("'sluice eval tasks' needs --tasks; see 'sluice eval tasks --help'");
+    if (!args.batch) args.batch = TASK_BATCH;
+    if (!args.model.context) args.model.context = TASK_CONTEXT;
+    return with_engine(positional[0], &args, run_tasks);
+}
+
+static int run(int argc, char **argv)
+{
+    static const char needed[] = "'sluice eval' needs ppl, kld or tasks; see 'sluice eval --help'";
+    if (argc < 2) return cli_usage("%s", needed);
+    for (int i = 0; i < VERBS; i++)
+        if (strcmp(argv[1], strchr(verbs[i].name, ' ') + 1) == 0)
+            return verbs[i].run(argc - 1, argv + 1);
+    if (argv[1][0] != '-') return cli_usage("%s, not '%s'", needed, argv[1]);
+    eval_args args = {0};
+    const char *positional[CLI_POSITIONAL_MAX];
+    int status = cli_options_parse(&cli_command_eval, argc, argv, &args, positional);
+    return status == CLI_GO_ON ? cli_usage("%s", needed) : status;
+}
+
+const cli_command cli_command_eval = {
+    .name = "eval",
+    .summary = "How good a model is, and what a faster setting costs",
+    .usage = "ppl [MODEL] --text FILE... [options]\n"
+             "kld [MODEL] --text FILE... --save FILE [options]\n"
+             "kld [MODEL] --against FILE [options]\n"
+             "tasks [MODEL] --tasks FILE... [options]",
+    .description =
+        "Measures a model with any settings: fewer experts (--k), int8 activations (--int8), or "
+        "fewer bits (another MODEL).\n"
+        "ppl: perplexity of texts. kld: divergence from predictions that the full model made. "
+        "tasks: questions with known answers. 'sluice eval ppl --help' and so on say more.",
+    .examples = "sluice eval ppl --text models/nano/text/*.txt\n"
+                "sluice eval kld --against alice.predictions --k 4\n"
+                "sluice eval tasks --tasks models/nano/tasks/*.jsonl --out answers.jsonl",
+    .positional_max = 1,
+    .groups = all_groups,
+    .run = run,
+};
