@@ -23,14 +23,18 @@ static inline float *sluice_cpu_floats(const sluice_buffer *buffer)
     return buffer->memory;
 }
 
+/* Blocks of int8 activations, chosen by the divergence from exact mode (doc/kernels.md): 16
+ * columns, but 32 for what enters the experts, where it costs least and AMX gains most. */
+#define SLUICE_CPU_BLOCK 16
+#define SLUICE_CPU_BLOCK_EXPERT 32
+
 /* Rows of activations on their way into matrices: f32, and the same rows as int8 if wanted. They
- * are quantised once for all matrices that read them; a matrix with groups of 32 wants smaller
- * blocks. */
+ * are quantised once for all matrices that read them. */
 typedef struct sluice_cpu_rows {
     const float *x; /* [n, cols] */
     int32_t n, cols;
-    bool quantized[2]; /* q8 holds the rows in blocks of 32, of 64 */
-    sluice_q8 q8[2];
+    bool quantized; /* q8 holds the rows too */
+    sluice_q8 q8;
 } sluice_cpu_rows;
 
 /* Consecutive rows of one segment. */
@@ -115,10 +119,10 @@ void sluice_cpu_rows_norm(sluice_cpu *cpu, const float *h, const float *norm, in
                           void *q8, const sluice_weight *const *readers, int32_t n_readers,
                           sluice_cpu_rows *rows);
 /* rows = x, [n, cols]. */
-void sluice_cpu_rows_of(sluice_cpu *cpu, const float *x, int32_t n, int32_t cols, void *q8,
-                        const sluice_weight *const *readers, int32_t n_readers,
+void sluice_cpu_rows_of(sluice_cpu *cpu, const float *x, int32_t n, int32_t cols, int32_t block,
+                        void *q8, const sluice_weight *const *readers, int32_t n_readers,
                         sluice_cpu_rows *rows);
-/* Bytes of the int8 form of n rows, in both block sizes. */
+/* Bytes of the int8 form of n rows, whatever its blocks. */
 size_t sluice_cpu_rows_bytes(int32_t n, int32_t cols);
 
 /* cpu_linear.c */

@@ -266,6 +266,7 @@ void sluice_cpu_attention(sluice_backend *be, const sluice_attention_weights *w,
     attend(cpu, &job, tiles * g->kv_heads);
 
     const sluice_weight *const out_readers[] = {&w->o};
-    sluice_cpu_rows_of(cpu, s->out, n, g->heads * g->head_dim, s->q8, out_readers, 1, &rows);
+    sluice_cpu_rows_of(cpu, s->out, n, g->heads * g->head_dim, SLUICE_CPU_BLOCK, s->q8, out_readers,
+                       1, &rows);
     sluice_cpu_linear_add(cpu, &rows, &w->o, s->y, sluice_cpu_floats(h));
 }

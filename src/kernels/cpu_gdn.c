@@ -186,6 +186,7 @@ void sluice_cpu_gdn(sluice_backend *be, const sluice_gdn_weights *w, const sluic
                    (int64_t)n * g->gdn_v_heads * g->gdn_v_dim * g->gdn_k_dim * 3);
 
     const sluice_weight *const out_readers[] = {&w->out};
-    sluice_cpu_rows_of(cpu, s->o, n, g->gdn_v_heads * g->gdn_v_dim, s->q8, out_readers, 1, &rows);
+    sluice_cpu_rows_of(cpu, s->o, n, g->gdn_v_heads * g->gdn_v_dim, SLUICE_CPU_BLOCK, s->q8,
+                       out_readers, 1, &rows);
     sluice_cpu_linear_add(cpu, &rows, &w->out, s->y, sluice_cpu_floats(h));
 }

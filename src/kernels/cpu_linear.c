@@ -38,10 +38,9 @@ void sluice_cpu_linear_piece(const sluice_cpu *cpu, const sluice_weight *w,
                              const sluice_cpu_rows *rows, const sluice_cpu_piece *piece, float *y,
                              int64_t ldy)
 {
-    const int32_t block = cpu->exact ? 0 : sluice_q8_block(w->format);
-    if (block && rows->quantized[block == 64]) {
-        cpu->kernels.linear_q8(w, piece->panel_begin, piece->panel_end, &rows->q8[block == 64],
-                               piece->row, piece->rows, y, ldy);
+    if (rows->quantized && sluice_q8_multiplies(w->format)) {
+        cpu->kernels.linear_q8(w, piece->panel_begin, piece->panel_end, &rows->q8, piece->row,
+                               piece->rows, y, ldy);
         return;
     }
     cpu->kernels.linear_f32(w, piece->panel_begin, piece->panel_end,

@@ -141,7 +141,8 @@ static void mlp(sluice_cpu *cpu, mlp_job *job)
     sluice_cpu_run(cpu, gate_up_task, job, job->cut.tasks, 2 * work);
 
     sluice_cpu_rows inner;
-    sluice_cpu_rows_of(cpu, job->gate, x->n, width, cpu->scratch.q8, readers, 1, &inner);
+    sluice_cpu_rows_of(cpu, job->gate, x->n, width, SLUICE_CPU_BLOCK, cpu->scratch.q8, readers, 1,
+                       &inner);
     job->rows = &inner;
     job->cut = sluice_cpu_cut_of(&job->w->down, x->n, 1);
     sluice_cpu_run(cpu, down_task, job, job->cut.tasks, work);
@@ -168,7 +169,8 @@ void sluice_cpu_expert(sluice_backend *be, const sluice_expert_weights *w, const
         in = cpu->scratch.x;
     }
     sluice_cpu_rows gathered;
-    sluice_cpu_rows_of(cpu, in, m, (int32_t)hidden, cpu->scratch.q8, readers, 2, &gathered);
+    sluice_cpu_rows_of(cpu, in, m, (int32_t)hidden, SLUICE_CPU_BLOCK_EXPERT, cpu->scratch.q8,
+                       readers, 2, &gathered);
     job.rows = &gathered;
     mlp(cpu, &job);
 }
@@ -180,8 +182,8 @@ void sluice_cpu_shared_expert(sluice_backend *be, const sluice_shared_weights *w
     const sluice_weight *const readers[] = {&w->expert.gate, &w->expert.up, &w->gate};
     float *scale = cpu->scratch.shared;
     sluice_cpu_rows rows;
-    sluice_cpu_rows_of(cpu, sluice_cpu_floats(x), n, cpu->geometry.hidden, cpu->scratch.q8, readers,
-                       3, &rows);
+    sluice_cpu_rows_of(cpu, sluice_cpu_floats(x), n, cpu->geometry.hidden, SLUICE_CPU_BLOCK_EXPERT,
+                       cpu->scratch.q8, readers, 3, &rows);
     sluice_cpu_linears(cpu, &rows, &(sluice_cpu_linear){&w->gate, scale}, 1);
     cpu->ops->sigmoid(scale, n);
     mlp(cpu, &(mlp_job){.w = &w->expert, .rows = &rows, .y = sluice_cpu_floats(y), .scale = scale});

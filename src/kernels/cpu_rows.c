@@ -2,39 +2,24 @@
  * pass.
  *
  * What it does not do: decide that a matrix runs on integers; that is its format's and its kernel's
- * (sluice_q8_block), and exact mode overrules both. */
+ * (sluice_q8_multiplies), and exact mode overrules both. */
 #include "kernels/cpu.h"
 
 #define ROWS_A_TASK 8
 
-static int form_of(int32_t block)
-{
-    return block == 64;
-}
-
 size_t sluice_cpu_rows_bytes(int32_t n, int32_t cols)
 {
-    size_t bytes = 0;
-    for (int32_t block = 32; block <= 64; block *= 2) {
-        if (cols % block == 0) bytes += sluice_q8_bytes(n, cols, block);
-    }
-    return bytes;
+    return sluice_q8_bytes(n, cols, SLUICE_CPU_BLOCK);
 }
 
-/* Which int8 forms the readers want. */
-static void plan(const sluice_cpu *cpu, void *q8, const sluice_weight *const *readers,
-                 int32_t n_readers, sluice_cpu_rows *rows)
+static void plan(const sluice_cpu *cpu, void *q8, int32_t block,
+                 const sluice_weight *const *readers, int32_t n_readers, sluice_cpu_rows *rows)
 {
-    rows->quantized[0] = rows->quantized[1] = false;
-    if (cpu->exact || !cpu->kernels.linear_q8) return;
-    unsigned char *at = q8;
-    for (int32_t i = 0; i < n_readers; i++) {
-        const int32_t block = sluice_q8_block(readers[i]->format);
-        if (!block || rows->quantized[form_of(block)]) continue;
-        rows->quantized[form_of(block)] = true;
-        rows->q8[form_of(block)] = sluice_q8_view(at, rows->n, rows->cols, block);
-        at += sluice_q8_bytes(rows->n, rows->cols, block);
-    }
+    rows->quantized = false;
+    if (cpu->exact) return;
+    for (int32_t i = 0; i < n_readers; i++)
+        if (sluice_q8_multiplies(readers[i]->format)) rows->quantized = true;
+    if (rows->quantized) rows->q8 = sluice_q8_view(q8, rows->n, rows->cols, block);
 }
 
 typedef struct rows_job {
@@ -56,16 +41,13 @@ static void rows_task(void *context, int32_t task, int worker)
         job->cpu->ops->rmsnorm(job->h + at, job->norm, job->cpu->geometry.rms_eps, rows->cols,
                                job->x + at);
     }
-    for (int form = 0; form < 2; form++) {
-        if (!rows->quantized[form]) continue;
-        job->cpu->kernels.quantize_q8(rows->x, rows->cols, begin, end, &rows->q8[form]);
-    }
+    if (rows->quantized) job->cpu->kernels.quantize_q8(rows->x, rows->cols, begin, end, &rows->q8);
 }
 
 static void run(sluice_cpu *cpu, rows_job *job)
 {
     const sluice_cpu_rows *rows = job->rows;
-    if (!job->norm && !rows->quantized[0] && !rows->quantized[1]) return;
+    if (!job->norm && !rows->quantized) return;
     const int32_t tasks = (rows->n + ROWS_A_TASK - 1) / ROWS_A_TASK;
     sluice_cpu_run(cpu, rows_task, job, tasks, (int64_t)rows->n * rows->cols);
 }
@@ -75,15 +57,15 @@ void sluice_cpu_rows_norm(sluice_cpu *cpu, const float *h, const float *norm, in
                           sluice_cpu_rows *rows)
 {
     *rows = (sluice_cpu_rows){.x = x, .n = n, .cols = cpu->geometry.hidden};
-    plan(cpu, q8, readers, n_readers, rows);
+    plan(cpu, q8, SLUICE_CPU_BLOCK, readers, n_readers, rows);
     run(cpu, &(rows_job){.cpu = cpu, .h = h, .norm = norm, .x = x, .rows = rows});
 }
 
-void sluice_cpu_rows_of(sluice_cpu *cpu, const float *x, int32_t n, int32_t cols, void *q8,
-                        const sluice_weight *const *readers, int32_t n_readers,
+void sluice_cpu_rows_of(sluice_cpu *cpu, const float *x, int32_t n, int32_t cols, int32_t block,
+                        void *q8, const sluice_weight *const *readers, int32_t n_readers,
                         sluice_cpu_rows *rows)
 {
     *rows = (sluice_cpu_rows){.x = x, .n = n, .cols = cols};
-    plan(cpu, q8, readers, n_readers, rows);
+    plan(cpu, q8, block, readers, n_readers, rows);
     run(cpu, &(rows_job){.cpu = cpu, .rows = rows});
 }

@@ -18,22 +18,22 @@
 
 #include "quant/weight.h"
 
-/* n rows of activations in int8: row t holds cols codes, and for each block of columns a scale and
- * scale * (sum of the block's codes), which carries the bias of affine weights. Views into memory
- * of sluice_q8_bytes bytes, laid out by sluice_q8_view. */
+/* n rows of activations in int8: row t holds cols codes, a scale for each block of columns, and for
+ * each group of 32, 64 and 128 columns the sum of its codes times their scales, which carries the
+ * bias of affine weights. Views into memory of sluice_q8_bytes bytes, laid out by sluice_q8_view.
+ */
 typedef struct sluice_q8 {
-    int8_t *codes; /* [n, stride], 64-byte aligned; rows of an odd number of cache lines, so that
-                    * the rows of a tile do not share a cache set */
-    float *scales; /* [n, cols / block] */
-    float *sums;   /* [n, cols / block] */
-    int32_t cols;  /* a multiple of block */
+    int8_t *codes;  /* [n, stride], 64-byte aligned; rows of an odd number of cache lines, so that
+                     * the rows of a tile do not share a cache set */
+    float *scales;  /* [n, cols / block] */
+    float *sums[3]; /* [n, cols / (32 << i)], rounded down */
+    int32_t cols;   /* a multiple of 32 */
     int32_t stride;
-    int32_t block; /* 32 or 64 */
+    int32_t block; /* 16 or 32: the finer is the more exact and the slower */
 } sluice_q8;
 
-/* The block that linear_q8 wants for a weight's format (0: it has no integer kernel, use
- * linear_f32): 64, or 32 where the weight's groups are that small. */
-int32_t sluice_q8_block(sluice_weight_format format);
+/* Whether linear_q8 multiplies by weights of this format (else: linear_f32). */
+bool sluice_q8_multiplies(sluice_weight_format format);
 size_t sluice_q8_bytes(int32_t n, int32_t cols, int32_t block);
 /* memory: 64-byte aligned, of sluice_q8_bytes(n, cols, block). */
 sluice_q8 sluice_q8_view(void *memory, int32_t n, int32_t cols, int32_t block);
@@ -52,8 +52,9 @@ typedef struct sluice_kernels {
                         const sluice_q8 *q);
 
     /* As linear_f32 for affine weights, with rows [row_begin, row_begin + n) of q as activations:
-     * y[t*ldy + row], t counted from row_begin. Integer sums per block are exact; then, block by
-     * block in order, y = fma(s * scale, sum, y); y = fma(b, sums, y). */
+     * y[t*ldy + row], t counted from row_begin. Integer sums of a block are exact. Group by group
+     * of the weight's, in order: z = 0; for its blocks in order z = fma(scale, sum, z); then
+     * y = fma(s, z, y); y = fma(b, sums, y). */
     void (*linear_q8)(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                       const sluice_q8 *q, int32_t row_begin, int32_t n, float *y, int64_t ldy);
 } sluice_kernels;

@@ -4,11 +4,9 @@
  *   sums                     LINE_LANES x i32
  *   dot_begin(bits, x, n)    the sums to begin n columns with: zero, or what dot leaves out
  *   dot(bits, s, w, x)       s + the dots of 16 columns: w[0..3] are quads of codes, x 16 bytes
- *   dot_add(a, b)            sum of sums
  *   part                     LINE_LANES x f32: part_zero, part_set1, part_mul, part_fma,
  *                            part_store, part_of(v16f, lane), part_from(sums)
  *   TILE_TOKENS              the most rows of activations in a register tile: 8, 6, 4 or 1
- *   TILE_CHAINS              independent sums for a single row, to hide the latency of dot
  *   LINEAR_Q8_NAME, LINEAR_Q8_INIT   the kernel, and the function that enters it into a table
  *
  * A tile unpacks each quad of codes once for its rows of activations. Sums of integers are exact,
@@ -25,78 +23,75 @@
  * prefetches by itself: 15 GB/s became 23 with 2 bits, 22 became 27 with 4 (Zen 4). */
 #define PREFETCH_BYTES 2048
 
+/* Rows of activations, from the first of a tile. */
 typedef struct tile_rows {
-    const int8_t *x;            /* of the first row of the tile */
-    const float *scales, *sums; /* the same */
-    int32_t stride, block, blocks;
+    const int8_t *codes;
+    const float *scales, *sums;
+    int32_t stride, blocks, groups; /* of codes, scales, sums */
 } tile_rows;
 
-/* sums over one block of columns (units of 32) for each row of the tile */
-V16_INLINE void dot_block(int bits, int tokens, const uint8_t *unit, const int8_t *x,
-                          int32_t stride, int32_t block, sums s[TILE_TOKENS])
+/* z[t] += the dots of one unit (32 columns), each block times its scale. */
+V16_INLINE void unit_dots(int bits, int block, int tokens, const uint8_t *unit, const tile_rows *r,
+                          const int8_t *x, const float *scales, part z[TILE_TOKENS])
 {
-    const int chains = tokens == 1 ? TILE_CHAINS : 1;
-    sums chain[TILE_TOKENS][TILE_CHAINS];
-    LINEAR_UNROLL for (int t = 0; t < tokens; t++)
+    sums s[TILE_TOKENS];
+    LINEAR_UNROLL for (int half = 0; half < 2; half++)
     {
-        chain[t][0] = dot_begin(bits, x + (int64_t)t * stride, block);
-        for (int i = 1; i < chains; i++)
-            chain[t][i] = dot_begin(bits, x, 0);
-    }
-    for (int32_t col = 0; col < block; col += SLUICE_UNIT_COLS, unit += linear_unit_bytes(bits)) {
-        LINEAR_UNROLL for (int l = 0; l < bits && tokens <= 2; l++)
-            __builtin_prefetch(unit + PREFETCH_BYTES + l * SLUICE_LINE_BYTES);
-        LINEAR_UNROLL for (int half = 0; half < 2; half++)
+        line w[4];
+        LINEAR_UNROLL for (int k = 0; k < 4; k++) w[k] = linear_unit_quad(unit, bits, 4 * half + k);
+        LINEAR_UNROLL for (int t = 0; t < tokens; t++)
         {
-            line w[4];
-            LINEAR_UNROLL for (int k = 0; k < 4; k++) w[k] =
-                linear_unit_quad(unit, bits, 4 * half + k);
-            LINEAR_UNROLL for (int t = 0; t < tokens; t++)
-            {
-                sums *to = &chain[t][half % chains];
-                *to = dot(bits, *to, w, x + (int64_t)t * stride + col + 16 * half);
-            }
+            const int8_t *columns = x + (int64_t)t * r->stride + 16 * half;
+            if (block == 16 || half == 0) s[t] = dot_begin(bits, columns, block);
+            s[t] = dot(bits, s[t], w, columns);
+        }
+        if (block == 32 && half == 0) continue;
+        LINEAR_UNROLL for (int t = 0; t < tokens; t++)
+        {
+            const float *scale = scales + (int64_t)t * r->blocks + (block == 16 ? half : 0);
+            z[t] = part_fma(part_set1(*scale), part_from(s[t]), z[t]);
         }
     }
-    LINEAR_UNROLL for (int t = 0; t < tokens; t++) s[t] =
-        chains == 1 ? chain[t][0] : dot_add(chain[t][0], chain[t][chains - 1]);
 }
 
-V16_INLINE void tile(const sluice_weight *w, int bits, int tokens, const uint8_t *panel, int lane,
-                     const tile_rows *r, part y[TILE_TOKENS])
+V16_INLINE void tile(const sluice_weight *w, int bits, int block, int tokens, const uint8_t *panel,
+                     int lane, const tile_rows *r, part y[TILE_TOKENS])
 {
-    const int group = w->format.group, scale_bytes = linear_scale_bytes(w->format.scale);
-    const int block_bytes = r->block / SLUICE_UNIT_COLS * linear_unit_bytes(bits);
-    const int8_t *x = r->x;
-    int32_t i = 0;
+    const int units = w->format.group / SLUICE_UNIT_COLS;
+    const int scale_bytes = linear_scale_bytes(w->format.scale);
+    const int8_t *x = r->codes;
+    const float *scales = r->scales;
     LINEAR_UNROLL for (int t = 0; t < tokens; t++) y[t] = part_zero();
-    while (i < r->blocks) {
-        const uint8_t *tail = panel + group / SLUICE_UNIT_COLS * linear_unit_bytes(bits);
+    for (int32_t g = 0; g < r->groups; g++) {
+        const uint8_t *tail = panel + units * linear_unit_bytes(bits);
+        part z[TILE_TOKENS];
+        LINEAR_UNROLL for (int t = 0; t < tokens; t++) z[t] = part_zero();
+        for (; panel < tail; panel += linear_unit_bytes(bits)) {
+            LINEAR_UNROLL for (int l = 0; l < bits && tokens <= 2; l++)
+                __builtin_prefetch(panel + PREFETCH_BYTES + l * SLUICE_LINE_BYTES);
+            unit_dots(bits, block, tokens, panel + 4 * lane, r, x, scales, z);
+            x += SLUICE_UNIT_COLS;
+            scales += SLUICE_UNIT_COLS / block;
+        }
         part scale = part_of(linear_scales(tail, w->format.scale), lane);
         part bias = part_of(linear_scales(tail + scale_bytes, w->format.scale), lane);
-        for (; panel < tail; panel += block_bytes, x += r->block, i++) {
-            sums s[TILE_TOKENS];
-            dot_block(bits, tokens, panel + 4 * lane, x, r->stride, r->block, s);
-            LINEAR_UNROLL for (int t = 0; t < tokens; t++)
-            {
-                int64_t at = (int64_t)t * r->blocks + i;
-                part both = part_mul(scale, part_set1(r->scales[at]));
-                y[t] = part_fma(both, part_from(s[t]), y[t]);
-                y[t] = part_fma(bias, part_set1(r->sums[at]), y[t]);
-            }
+        LINEAR_UNROLL for (int t = 0; t < tokens; t++)
+        {
+            y[t] = part_fma(scale, z[t], y[t]);
+            y[t] = part_fma(bias, part_set1(r->sums[(int64_t)t * r->groups + g]), y[t]);
         }
         panel = tail + 2 * scale_bytes;
     }
 }
 
 /* One tile into y, lanes of the 16 rows that exist. */
-V16_INLINE void tile_out(const sluice_weight *w, int bits, int tokens, const uint8_t *panel,
-                         const tile_rows *r, float *y, int64_t ldy, int lanes)
+V16_INLINE void tile_out(const sluice_weight *w, int bits, int block, int tokens,
+                         const uint8_t *panel, const tile_rows *r, float *y, int64_t ldy, int lanes)
 {
     float out[TILE_TOKENS][SLUICE_PANEL_ROWS];
     for (int lane = 0; lane < SLUICE_PANEL_ROWS; lane += LINE_LANES) {
         part p[TILE_TOKENS];
-        tile(w, bits, tokens, panel, lane, r, p);
+        tile(w, bits, block, tokens, panel, lane, r, p);
         LINEAR_UNROLL for (int t = 0; t < tokens; t++) part_store(out[t] + lane, p[t]);
     }
     for (int t = 0; t < tokens; t++)
@@ -122,18 +117,18 @@ static int tile_tokens(int32_t left)
 }
 
 #define TILE_CASE(tokens)                                                                          \
-    case tokens: tile_out(w, bits, tokens, panel, r, y, ldy, lanes); break
+    case tokens: tile_out(w, bits, block, tokens, panel, r, y, ldy, lanes); break
 
-/* One function a number of bits: all tile sizes inside. */
-#define DEFINE_TILE(bits)                                                                          \
-    static void tile_q##bits(const sluice_weight *w, int tokens, const uint8_t *panel,             \
-                             const tile_rows *r, float *y, int64_t ldy, int lanes)                 \
+/* One function a number of bits and a block: all tile sizes inside. */
+#define DEFINE_TILE(bits, block)                                                                   \
+    static void tile_q##bits##_##block(const sluice_weight *w, int tokens, const uint8_t *panel,   \
+                                       const tile_rows *r, float *y, int64_t ldy, int lanes)       \
     {                                                                                              \
-        tile_any(w, bits, tokens, panel, r, y, ldy, lanes);                                        \
+        tile_any(w, bits, block, tokens, panel, r, y, ldy, lanes);                                 \
     }
 
-V16_INLINE void tile_any(const sluice_weight *w, int bits, int tokens, const uint8_t *panel,
-                         const tile_rows *r, float *y, int64_t ldy, int lanes)
+V16_INLINE void tile_any(const sluice_weight *w, int bits, int block, int tokens,
+                         const uint8_t *panel, const tile_rows *r, float *y, int64_t ldy, int lanes)
 {
     switch (tokens) {
         TILE_CASE(1);
@@ -152,18 +147,36 @@ V16_INLINE void tile_any(const sluice_weight *w, int bits, int tokens, const uin
     }
 }
 
-DEFINE_TILE(2)
-DEFINE_TILE(3)
-DEFINE_TILE(4)
-DEFINE_TILE(5)
-DEFINE_TILE(6)
-DEFINE_TILE(8)
+DEFINE_TILE(2, 16)
+DEFINE_TILE(3, 16)
+DEFINE_TILE(4, 16)
+DEFINE_TILE(5, 16)
+DEFINE_TILE(6, 16)
+DEFINE_TILE(8, 16)
+DEFINE_TILE(2, 32)
+DEFINE_TILE(3, 32)
+DEFINE_TILE(4, 32)
+DEFINE_TILE(5, 32)
+DEFINE_TILE(6, 32)
+DEFINE_TILE(8, 32)
+
+typedef void (*tile_fn)(const sluice_weight *w, int tokens, const uint8_t *panel,
+                        const tile_rows *r, float *y, int64_t ldy, int lanes);
+
+static tile_fn tile_of(int bits, int32_t block)
+{
+#define TILE_OF(bits) return block == 16 ? tile_q##bits##_16 : tile_q##bits##_32
+    LINEAR_SWITCH_BITS(bits, TILE_OF)
+#undef TILE_OF
+}
 
 void LINEAR_Q8_NAME(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                     const sluice_q8 *q, int32_t row_begin, int32_t n, float *y, int64_t ldy)
 {
     const size_t bytes = sluice_weight_panel_bytes(w->format, w->cols);
-    const int32_t blocks = q->cols / q->block;
+    const int32_t blocks = q->cols / q->block, groups = q->cols / w->format.group;
+    const float *sums_of_groups = q->sums[w->format.group / 64]; /* 32, 64, 128: 0, 1, 2 */
+    const tile_fn tile_rows_fn = tile_of(w->format.bits, q->block);
     int32_t step = BLOCK_BYTES / w->cols / TILE_TOKENS * TILE_TOKENS;
     if (step < TILE_TOKENS) step = TILE_TOKENS;
     for (int32_t begin = 0, end; begin < n; begin = end) {
@@ -174,17 +187,14 @@ void LINEAR_Q8_NAME(const sluice_weight *w, int32_t panel_begin, int32_t panel_e
             int lanes = left < SLUICE_PANEL_ROWS ? left : SLUICE_PANEL_ROWS;
             for (int32_t t = begin, tokens; t < end; t += tokens) {
                 int64_t row = row_begin + t;
-                tile_rows r = {.x = q->codes + row * q->stride,
+                tile_rows r = {.codes = q->codes + row * q->stride,
                                .scales = q->scales + row * blocks,
-                               .sums = q->sums + row * blocks,
+                               .sums = sums_of_groups + row * groups,
                                .stride = q->stride,
-                               .block = q->block,
-                               .blocks = blocks};
-                float *out = y + t * ldy + first;
+                               .blocks = blocks,
+                               .groups = groups};
                 tokens = tile_tokens(end - t);
-#define TILE(bits) tile_q##bits(w, tokens, panel, &r, out, ldy, lanes)
-                LINEAR_SWITCH_BITS(w->format.bits, TILE)
-#undef TILE
+                tile_rows_fn(w, tokens, panel, &r, y + t * ldy + first, ldy, lanes);
             }
         }
     }

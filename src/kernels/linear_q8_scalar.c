@@ -23,7 +23,6 @@ typedef v16f part;
 #define part_of(v, lane) (v)
 #define part_from v16_from_i
 #define dot_begin(bits, x, n) v16i_set1(0)
-#define dot_add v16i_add
 
 V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
 {
@@ -36,7 +35,6 @@ V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
 }
 
 #define TILE_TOKENS 1
-#define TILE_CHAINS 1
 #define LINEAR_Q8_NAME sluice_linear_q8_scalar
 #define LINEAR_Q8_INIT sluice_linear_q8_init_scalar
 #include "kernels/linear_q8_body.h"

@@ -11,34 +11,36 @@ static size_t row_bytes(int32_t cols)
     return lines((size_t)cols) | SLUICE_LINE_BYTES;
 }
 
-static size_t code_bytes(int32_t n, int32_t cols)
+/* One float for each `width` columns of each row. */
+static size_t float_bytes(int32_t n, int32_t cols, int32_t width)
 {
-    return (size_t)n * row_bytes(cols);
+    return lines((size_t)n * (size_t)(cols / width) * sizeof(float));
 }
 
-static size_t scale_bytes(int32_t n, int32_t cols, int32_t block)
+bool sluice_q8_multiplies(sluice_weight_format format)
 {
-    return lines((size_t)n * (size_t)(cols / block) * sizeof(float));
-}
-
-int32_t sluice_q8_block(sluice_weight_format format)
-{
-    if (format.kind != SLUICE_WEIGHT_AFFINE) return 0;
-    return format.group < 64 ? 32 : 64;
+    return format.kind == SLUICE_WEIGHT_AFFINE;
 }
 
 size_t sluice_q8_bytes(int32_t n, int32_t cols, int32_t block)
 {
-    return code_bytes(n, cols) + 2 * scale_bytes(n, cols, block);
+    size_t bytes = (size_t)n * row_bytes(cols) + float_bytes(n, cols, block);
+    for (int i = 0; i < 3; i++)
+        bytes += float_bytes(n, cols, 32 << i);
+    return bytes;
 }
 
 sluice_q8 sluice_q8_view(void *memory, int32_t n, int32_t cols, int32_t block)
 {
     unsigned char *at = memory;
     sluice_q8 q = {
-        .codes = memory, .cols = cols, .block = block, .stride = (int32_t)row_bytes(cols)};
-    at += code_bytes(n, cols);
+        .codes = memory, .cols = cols, .stride = (int32_t)row_bytes(cols), .block = block};
+    at += (size_t)n * row_bytes(cols);
     q.scales = (float *)(void *)at;
-    q.sums = (float *)(void *)(at + scale_bytes(n, cols, block));
+    at += float_bytes(n, cols, block);
+    for (int i = 0; i < 3; i++) {
+        q.sums[i] = (float *)(void *)at;
+        at += float_bytes(n, cols, 32 << i);
+    }
     return q;
 }

@@ -27,7 +27,7 @@ linear_case check_linear_case(check *c, const linear_kind *kind, sluice_weight_f
     linear_case l = {.weight = check_weight_new(c, format, rows, cols, extreme), .n = n};
     fill_activations(c, &l, cols, extreme);
     if (!kind->quantised) return l;
-    int32_t block = sluice_q8_block(format);
+    int32_t block = kind->block ? kind->block : check_below(c, 2) ? 16 : 32;
     l.q_memory = check_buffer_new(sluice_q8_bytes(n, cols, block));
     l.q = sluice_q8_view(l.q_memory.data, n, cols, block);
     c->plain.quantize_q8(l.x, l.ldx, 0, n, &l.q);
@@ -83,7 +83,7 @@ static void truth_row(const linear_case *l, int32_t row, truth *out)
 /* The longest chain of roundings that an output goes through, with a few for its ends. */
 static double roundings(const linear_kind *kind, const linear_case *l)
 {
-    if (kind->quantised) return 2.0 * l->q.cols / l->q.block + 12;
+    if (kind->quantised) return 2.0 * l->q.cols / l->weight.w.format.group + 16;
     return l->weight.w.cols / 4 + 12;
 }
 
@@ -178,7 +178,7 @@ void check_linear_cases(check *c, const linear_kind *kind)
 {
     for (int f = 0; f < CHECK_FORMATS; f++) {
         sluice_weight_format format = check_format(f);
-        if (kind->quantised && !sluice_q8_block(format)) continue;
+        if (kind->quantised && !sluice_q8_multiplies(format)) continue;
         for (int i = 0; i < CASES_PER_FORMAT; i++)
             check_case(c, kind, format, i + 1, (i * 7 + f) % 20 + 1, i % 4 == 3);
         check_case(c, kind, format, check_between(c, 1, 40), check_between(c, 55, 130), false);

@@ -16,6 +16,7 @@ typedef struct linear_case {
 
 typedef struct linear_kind {
     bool quantised;
+    int32_t block; /* of the int8 form: 16, 32, or 0 for either by chance */
     /* Runs table's kernel on panels [begin, end) and rows [row, row + n). */
     void (*run)(const sluice_kernels *table, const linear_case *l, int32_t begin, int32_t end,
                 int32_t row, int32_t n, float *y, int64_t ldy);

@@ -60,11 +60,12 @@ void check_linear_bench(const check *c, const linear_kind *kind, int threads)
     static const int32_t counts[] = {2, 5, 16, 256};
     double read = check_limit_read(threads), clock = check_limit_clock();
     double peak = kind->quantised ? check_limit_dot(c->flags) : check_limit_fma(c->flags);
+    if (kind->block) printf("blocks of %d: ", kind->block);
     printf("%s: %d threads, memory reads %.1f GB/s, %.2f GHz, limit %.1f products a cycle\n",
            c->family, threads, read * 1e-9, clock * 1e-9, peak);
     for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
         sluice_weight_format format = check_format(formats[f]);
-        if (kind->quantised && !sluice_q8_block(format)) continue;
+        if (kind->quantised && !sluice_q8_multiplies(format)) continue;
         char name[24];
         sluice_weight_format_name(format, name);
         const int32_t cols = 4096;

@@ -19,7 +19,11 @@ static void run(check *c)
 
 static void bench(const check *c, int threads)
 {
-    check_linear_bench(c, &kind, threads);
+    for (int32_t block = 16; block <= 32; block *= 2) {
+        linear_kind one = kind;
+        one.block = block;
+        check_linear_bench(c, &one, threads);
+    }
 }
 
 /* Defects, as in linear_f32.c. */

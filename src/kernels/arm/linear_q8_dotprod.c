@@ -13,7 +13,6 @@ V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
 }
 
 #define TILE_TOKENS 6
-#define TILE_CHAINS 2
 #define LINEAR_Q8_NAME sluice_linear_q8_dotprod
 #define LINEAR_Q8_INIT sluice_linear_q8_init_dotprod
 #include "kernels/linear_q8_body.h"

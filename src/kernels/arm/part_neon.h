@@ -22,7 +22,6 @@ typedef float32x4_t part;
 #define part_store vst1q_f32
 #define part_of(v, lane) ((v).val[(lane) / 4])
 #define part_from vcvtq_f32_s32
-#define dot_add vaddq_s32
 
 /* Codes as signed bytes: those of 8 bits less 128, which signed_begin gives back as 128 * sum(x).
  */

@@ -1,8 +1,8 @@
-/* linear_q8 with AMX, for 16 rows of activations at a time: a block of 64 (or 32) columns is one
- * tdpbsud. Rows that do not fill a tile go to VNNI, which gives the same bits.
+/* linear_q8 with AMX, for 16 rows of activations at a time: a unit of 32 columns is one tdpbsud.
+ * Blocks of 16 columns, and rows that do not fill a tile, go to VNNI, which gives the same bits.
  *
- * The product itself is nearly free (16 cycles for 16 x 16 x 64); what costs is folding its 16 x 16
- * integers into f32, so a few blocks are multiplied before the sums of each row of activations are
+ * The product itself is nearly free (16 cycles for 16 x 16 x 32); what costs is folding its 16 x 16
+ * integers into f32, so a few units are multiplied before the sums of each row of activations are
  * loaded, folded and stored once. */
 #include "kernels/families.h"
 #include "kernels/kernels.h"
@@ -11,8 +11,8 @@
 #include "kernels/linear_lines.h"
 
 #define TILE 16          /* rows of activations, and of weights */
-#define CHUNK_BLOCKS 8   /* blocks whose codes are unpacked at a time: 8 KiB */
-#define BATCH_BLOCKS 4   /* blocks that are multiplied before they are folded: one tile each */
+#define CHUNK_UNITS 8    /* units whose codes are unpacked at a time: 4 KiB, two groups of 128 */
+#define BATCH_UNITS 4    /* units that are multiplied before they are folded: one tile each */
 #define BLOCK_TOKENS 128 /* rows of activations with sums on the stack: 8 KiB */
 
 typedef struct tile_config {
@@ -22,59 +22,56 @@ typedef struct tile_config {
 } tile_config;
 
 /* Tiles 0..3 are products, 4 activations, 5 codes. */
-static void configure(int32_t block)
+static void configure(void)
 {
     tile_config config = {.palette = 1};
     for (int i = 0; i < 6; i++) {
         config.rows[i] = TILE;
         config.row_bytes[i] = 64;
     }
-    config.row_bytes[4] = (uint16_t)block;
-    config.rows[5] = (uint8_t)(block / 4);
+    config.row_bytes[4] = SLUICE_UNIT_COLS;
+    config.rows[5] = SLUICE_UNIT_COLS / 4;
     _tile_loadconfig(&config);
 }
 
-/* Unpacked blocks of one panel: lines of codes (the second operand of tdpbsud), scales, biases. */
+/* Some units of one panel: lines of codes (the second operand of tdpbsud), and their groups. */
 typedef struct chunk {
-    _Alignas(64) uint8_t codes[CHUNK_BLOCKS][16 * SLUICE_LINE_BYTES];
-    __m512 scale[CHUNK_BLOCKS], bias[CHUNK_BLOCKS];
+    _Alignas(64) uint8_t codes[CHUNK_UNITS][8 * SLUICE_LINE_BYTES];
+    __m512 scale[CHUNK_UNITS], bias[CHUNK_UNITS];
+    int32_t units, units_group;
 } chunk;
 
-V16_INLINE void unpack_block(int bits, const uint8_t *unit, int32_t block, uint8_t *out)
+V16_INLINE void unpack_group(int bits, const uint8_t *unit, int32_t units,
+                             uint8_t (*out)[8 * SLUICE_LINE_BYTES])
 {
-    for (int32_t col = 0; col < block; col += SLUICE_UNIT_COLS, unit += linear_unit_bytes(bits))
-        LINEAR_UNROLL for (int k = 0; k < 8; k++, out += SLUICE_LINE_BYTES)
-            _mm512_store_si512(out, linear_unit_quad(unit, bits, k));
+    for (int32_t u = 0; u < units; u++, unit += linear_unit_bytes(bits))
+        LINEAR_UNROLL for (int k = 0; k < 8; k++)
+            _mm512_store_si512(out[u] + k * SLUICE_LINE_BYTES, linear_unit_quad(unit, bits, k));
 }
 
-/* Blocks [first, first + count) of the panel. */
-static void unpack(const sluice_weight *w, int32_t block, const uint8_t *panel, int32_t first,
-                   int32_t count, chunk *out)
+/* Unpacks out->units units from the group at `at`. */
+static void unpack(sluice_weight_format f, const uint8_t *at, chunk *out)
 {
-    const sluice_weight_format f = w->format;
-    const int32_t per_group = f.group / block, scale_bytes = linear_scale_bytes(f.scale);
-    const int32_t block_bytes = block / SLUICE_UNIT_COLS * linear_unit_bytes(f.bits);
-    const int32_t group_bytes = per_group * block_bytes + 2 * scale_bytes;
-    for (int32_t i = 0; i < count; i++) {
-        const uint8_t *group = panel + (int64_t)((first + i) / per_group) * group_bytes;
-        const uint8_t *unit = group + (first + i) % per_group * block_bytes;
-        const uint8_t *tail = group + per_group * block_bytes;
-        out->scale[i] = linear_scales(tail, f.scale);
-        out->bias[i] = linear_scales(tail + scale_bytes, f.scale);
-#define UNPACK(bits) unpack_block(bits, unit, block, out->codes[i])
+    const int32_t scale_bytes = linear_scale_bytes(f.scale), units = out->units_group;
+    for (int32_t i = 0; i < out->units; i += units) {
+        const uint8_t *tail = at + units * linear_unit_bytes(f.bits);
+        out->scale[i / units] = linear_scales(tail, f.scale);
+        out->bias[i / units] = linear_scales(tail + scale_bytes, f.scale);
+#define UNPACK(bits) unpack_group(bits, at, units, out->codes + i)
         LINEAR_SWITCH_BITS(f.bits, UNPACK)
 #undef UNPACK
+        at = tail + 2 * scale_bytes;
     }
 }
 
-/* Products of up to four blocks: c[i] = x [16, block] times codes of block first + i. */
+/* Products of up to four units: c[i] = x [16, 32] times the codes of unit first + i. */
 static void multiply(const chunk *w, int32_t first, int32_t count, const int8_t *x, int32_t stride,
-                     int32_t block, int32_t (*c)[TILE][TILE])
+                     int32_t (*c)[TILE][TILE])
 {
 #define ONE(i)                                                                                     \
     if (i < count) {                                                                               \
         _tile_zero(i);                                                                             \
-        _tile_loadd(4, x + i * block, stride);                                                     \
+        _tile_loadd(4, x + i * SLUICE_UNIT_COLS, stride);                                          \
         _tile_loadd(5, w->codes[first + i], SLUICE_LINE_BYTES);                                    \
         _tile_dpbsud(i, 4, 5);                                                                     \
     }
@@ -92,46 +89,55 @@ static void multiply(const chunk *w, int32_t first, int32_t count, const int8_t 
 #undef ONE
 }
 
-/* A chunk of one panel into the sums of 16 rows of activations. q_row is the first of them. */
-static void fold_chunk(const chunk *w, int32_t first, int32_t count, const sluice_q8 *q,
-                       int64_t q_row, __m512 sums[TILE])
+/* What row t of the activations adds: units [first, first + count) of the chunk, which are whole
+ * groups; scales and sums are those of the row at these units and groups. */
+V16_INLINE __m512 fold(const chunk *w, int32_t first, int32_t count, int32_t (*c)[TILE][TILE],
+                       int t, const float *scales, const float *sums, __m512 y)
 {
-    const int32_t blocks = q->cols / q->block;
-    _Alignas(64) int32_t c[BATCH_BLOCKS][TILE][TILE];
-    for (int32_t at = 0; at < count; at += BATCH_BLOCKS) {
-        int32_t batch = count - at < BATCH_BLOCKS ? count - at : BATCH_BLOCKS;
-        int32_t begin = first + at;
-        multiply(w, at, batch, q->codes + q_row * q->stride + (int64_t)begin * q->block, q->stride,
-                 q->block, c);
-        for (int t = 0; t < TILE; t++) {
-            const float *scales = q->scales + (q_row + t) * blocks + begin;
-            const float *tails = q->sums + (q_row + t) * blocks + begin;
-            __m512 y = sums[t];
-            for (int32_t i = 0; i < batch; i++) {
-                __m512 scale = _mm512_mul_ps(w->scale[at + i], _mm512_set1_ps(scales[i]));
-                __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(c[i][t]));
-                y = _mm512_fmadd_ps(scale, dot, y);
-                y = _mm512_fmadd_ps(w->bias[at + i], _mm512_set1_ps(tails[i]), y);
-            }
-            sums[t] = y;
-        }
+    for (int32_t i = 0; i < count; i += w->units_group) {
+        const int32_t group = (first + i) / w->units_group;
+        __m512 z = _mm512_setzero_ps();
+        for (int32_t j = i; j < i + w->units_group; j++)
+            z = _mm512_fmadd_ps(_mm512_set1_ps(scales[j]),
+                                _mm512_cvtepi32_ps(_mm512_load_si512(c[j][t])), z);
+        y = _mm512_fmadd_ps(w->scale[group], z, y);
+        y = _mm512_fmadd_ps(w->bias[group], _mm512_set1_ps(sums[i / w->units_group]), y);
+    }
+    return y;
+}
+
+/* A chunk of one panel, from unit `begin` on, into the sums of 16 rows of activations. */
+static void fold_chunk(const chunk *w, int32_t begin, const sluice_q8 *q, const float *q_sums,
+                       int64_t row, __m512 sums[TILE])
+{
+    const int32_t units = q->cols / SLUICE_UNIT_COLS, groups = units / w->units_group;
+    _Alignas(64) int32_t c[BATCH_UNITS][TILE][TILE];
+    for (int32_t at = 0; at < w->units; at += BATCH_UNITS) {
+        const int32_t count = w->units - at < BATCH_UNITS ? w->units - at : BATCH_UNITS;
+        const int32_t unit = begin + at, group = unit / w->units_group;
+        multiply(w, at, count, q->codes + row * q->stride + (int64_t)unit * SLUICE_UNIT_COLS,
+                 q->stride, c);
+        for (int t = 0; t < TILE; t++)
+            sums[t] = fold(w, at, count, c, t, q->scales + (row + t) * units + unit,
+                           q_sums + (row + t) * groups + group, sums[t]);
     }
 }
 
 /* One panel and n rows of activations, a multiple of 16, at most BLOCK_TOKENS. */
 static void panel_rows(const sluice_weight *w, const uint8_t *panel, const sluice_q8 *q,
-                       int64_t q_row, int32_t n, float *y, int64_t ldy, int lanes)
+                       int64_t row, int32_t n, float *y, int64_t ldy, int lanes)
 {
     __m512 sums[BLOCK_TOKENS];
-    chunk codes;
-    const int32_t blocks = q->cols / q->block;
+    chunk codes = {.units_group = w->format.group / SLUICE_UNIT_COLS};
+    const int32_t units = q->cols / SLUICE_UNIT_COLS;
+    const size_t group_bytes = sluice_weight_panel_bytes(w->format, w->format.group);
     for (int32_t t = 0; t < n; t++)
         sums[t] = _mm512_setzero_ps();
-    for (int32_t first = 0; first < blocks; first += CHUNK_BLOCKS) {
-        int32_t count = blocks - first < CHUNK_BLOCKS ? blocks - first : CHUNK_BLOCKS;
-        unpack(w, q->block, panel, first, count, &codes);
+    for (int32_t u = 0; u < units; u += CHUNK_UNITS) {
+        codes.units = units - u < CHUNK_UNITS ? units - u : CHUNK_UNITS;
+        unpack(w->format, panel + (size_t)(u / codes.units_group) * group_bytes, &codes);
         for (int32_t t = 0; t < n; t += TILE)
-            fold_chunk(&codes, first, count, q, q_row + t, sums + t);
+            fold_chunk(&codes, u, q, q->sums[w->format.group / 64], row + t, sums + t);
     }
     for (int32_t t = 0; t < n; t++)
         v16_store_n(y + t * ldy, sums[t], lanes);
@@ -141,8 +147,8 @@ void sluice_linear_q8_amx(const sluice_weight *w, int32_t panel_begin, int32_t p
                           const sluice_q8 *q, int32_t row_begin, int32_t n, float *y, int64_t ldy)
 {
     const size_t bytes = sluice_weight_panel_bytes(w->format, w->cols);
-    const int32_t whole = n / TILE * TILE;
-    if (whole) configure(q->block);
+    const int32_t whole = q->block == SLUICE_UNIT_COLS ? n / TILE * TILE : 0;
+    if (whole) configure();
     for (int32_t t = 0; t < whole; t += BLOCK_TOKENS) {
         int32_t tokens = whole - t < BLOCK_TOKENS ? whole - t : BLOCK_TOKENS;
         for (int32_t p = panel_begin; p < panel_end; p++) {

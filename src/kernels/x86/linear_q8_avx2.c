@@ -35,7 +35,6 @@ V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
 }
 
 #define TILE_TOKENS 4
-#define TILE_CHAINS 1
 #define LINEAR_Q8_NAME sluice_linear_q8_avx2
 #define LINEAR_Q8_INIT sluice_linear_q8_init_avx2
 #include "kernels/linear_q8_body.h"

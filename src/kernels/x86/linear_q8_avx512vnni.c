@@ -14,7 +14,6 @@ typedef __m512 part;
 #define part_of(v, lane) (v)
 #define part_from v16_from_i
 #define dot_begin(bits, x, n) _mm512_setzero_si512()
-#define dot_add v16i_add
 
 V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
 {
@@ -28,7 +27,6 @@ V16_INLINE sums dot(int bits, sums s, const line w[4], const int8_t *x)
 }
 
 #define TILE_TOKENS 8
-#define TILE_CHAINS 2
 #define LINEAR_Q8_NAME sluice_linear_q8_avx512vnni
 #define LINEAR_Q8_INIT sluice_linear_q8_init_avx512vnni
 #include "kernels/linear_q8_body.h"

@@ -22,7 +22,6 @@ typedef __m256 part;
 #define part_of(v, lane) ((lane) ? (v).hi : (v).lo)
 #define part_from _mm256_cvtepi32_ps
 #define dot_begin(bits, x, n) _mm256_setzero_si256()
-#define dot_add _mm256_add_epi32
 
 V16_INLINE __m256i quad_set1(const int8_t *x)
 {
