@@ -41,6 +41,8 @@ const cli_option cli_model_options[] = {
      "read from all of them, by their speed."},
     {"mlock", 0, CLI_FLAG, NULL, AT(mlock), 0, 0,
      "Lock the model's trunk into memory, so that it is never swapped out."},
+    {"warm", 0, CLI_FLAG, NULL, AT(warm), 0, 0,
+     "Begin with the experts in memory that earlier runs with --warm wanted most."},
     {"verify-reads", 0, CLI_FLAG, NULL, AT(verify_reads), 0, 0,
      "Check the checksum of every expert that is read."},
     {0}};
@@ -125,6 +127,7 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, int32_
     options.routes_context = flags->routes_context;
     options.expert_folders = flags->experts.at;
     options.n_expert_folders = flags->experts.n;
+    options.warm_start = flags->warm;
     options.lock_trunk = flags->mlock;
     options.notice = notice;
     options.progress = cli_convert_progress;

@@ -20,7 +20,7 @@ typedef struct cli_model_flags {
     void *routes_context;
     const char *cache_policy; /* NULL: the default */
     const char *lookahead;    /* a number or "off"; NULL: the default */
-    bool exact, int8, verify_reads, mlock;
+    bool exact, int8, verify_reads, mlock, warm;
 } cli_model_flags;
 
 typedef struct cli_output_flags {

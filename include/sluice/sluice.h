@@ -51,6 +51,7 @@ typedef struct sluice_engine_options {
      * several disks. A file that lies in several is read from all, by their speed. At most 7. */
     const char *const *expert_folders;
     int32_t n_expert_folders;
+    bool warm_start; /* begin with the experts that earlier runs with this option wanted most */
     bool lock_trunk; /* keep the trunk from being swapped out (mlock) */
     /* Called with the distinct experts of every step and layer before they run, ascending. */
     void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);

@@ -58,6 +58,24 @@ static sluice_status open_backend(sluice_engine *engine, sluice_error *err)
     return sluice_cpu_backend_new(&engine->model->geometry, &options, &engine->backend, err);
 }
 
+static void note_routes(void *context, int32_t layer, const int32_t *ids, int32_t n)
+{
+    const sluice_engine *engine = context;
+    if (engine->warm) sluice_warm_count(engine->warm, layer, ids, n);
+    if (engine->options.routes)
+        engine->options.routes(engine->options.routes_context, layer, ids, n);
+}
+
+static sluice_status open_warm(sluice_engine *engine, sluice_error *err)
+{
+    if (!engine->options.warm_start) return SLUICE_OK;
+    const sluice_config *config = engine->model->config;
+    SLUICE_TRY(sluice_warm_new(config->layers, config->experts, engine->model->fingerprint,
+                               &engine->warm, err));
+    sluice_warm_start(engine->warm, engine->experts);
+    return SLUICE_OK;
+}
+
 static sluice_status open_experts(sluice_engine *engine, sluice_error *err)
 {
     const sluice_config *config = sluice_container_config(engine->container);
@@ -86,8 +104,8 @@ static sluice_status open_experts(sluice_engine *engine, sluice_error *err)
         .policy = engine->options.cache_policy,
         .verify = engine->options.verify_reads,
         .budget = engine->budget,
-        .trace = engine->options.routes,
-        .trace_context = engine->options.routes_context,
+        .trace = note_routes,
+        .trace_context = engine,
     };
     sluice_status status = sluice_experts_open(&options, &engine->experts, err);
     free(layers);
@@ -199,6 +217,7 @@ static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_e
     SLUICE_TRY(
         sluice_sampler_new(engine->model->config->vocab, engine->budget, &engine->sampler, err));
     SLUICE_TRY(open_experts(engine, err));
+    SLUICE_TRY(open_warm(engine, err));
     engine->pressure = (sluice_pressure){
         .root = "",
         .interval_us = SLUICE_PRESSURE_INTERVAL_US,
@@ -239,6 +258,7 @@ void sluice_engine_close(sluice_engine *engine)
 {
     if (!engine) return;
     sluice_forward_free(engine->forward);
+    sluice_warm_free(engine->warm);
     if (engine->experts) sluice_experts_close(engine->experts);
     sluice_sampler_free(engine->sampler);
     if (engine->backend) engine->backend->free(engine->backend);

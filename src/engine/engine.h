@@ -6,6 +6,7 @@
 #include "engine/pressure.h"
 #include "engine/sampler.h"
 #include "engine/sizes.h"
+#include "engine/warm.h"
 #include "model/forward.h"
 #include "sluice/sluice.h"
 
@@ -22,6 +23,7 @@ struct sluice_engine {
     sluice_io *io; /* that reads experts instead of the chosen one; NULL, or a test's, not owned */
     sluice_experts *experts;
     sluice_pressure pressure;
+    sluice_warm *warm; /* NULL without warm_start */
     sluice_policy policy;
     sluice_state_layout layout;
     sluice_forward *forward;

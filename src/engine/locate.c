@@ -88,8 +88,7 @@ static sluice_status hash_files(const char *dir, uint64_t *sum, sluice_error *er
     return SLUICE_OK;
 }
 
-/* The folder for conversions, freed with free(): $XDG_CACHE_HOME/sluice or ~/.cache/sluice. */
-static sluice_status cache_home(char **path, sluice_error *err)
+sluice_status sluice_locate_cache_home(char **path, sluice_error *err)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (cache && cache[0] == '/')
@@ -116,7 +115,7 @@ sluice_status sluice_locate_cache(const char *source, char **path, sluice_error 
     const char *last = strrchr(absolute, '/') + 1;
     snprintf(name, sizeof name, "%.200s-%016llx", *last ? last : "root", (unsigned long long)sum);
     char *home;
-    SLUICE_TRY(cache_home(&home, err));
+    SLUICE_TRY(sluice_locate_cache_home(&home, err));
     *path = sluice_file_join(home, name);
     free(home);
     return *path ? SLUICE_OK : no_memory(err);
@@ -186,7 +185,7 @@ static sluice_status convert_into_cache(const char *source, const sluice_engine_
         *path = out;
         return SLUICE_OK;
     }
-    sluice_status status = cache_home(&home, err);
+    sluice_status status = sluice_locate_cache_home(&home, err);
     if (status == SLUICE_OK) {
         status = sluice_folder_make(home, err);
         free(home);

@@ -14,4 +14,8 @@
 /* Where a source folder's conversion belongs, freed with free(); nothing is created. */
 sluice_status sluice_locate_cache(const char *source, char **path, sluice_error *err);
 
+/* The user's folder for what can be made again: $XDG_CACHE_HOME/sluice or ~/.cache/sluice, freed
+ * with free(); nothing is created. */
+sluice_status sluice_locate_cache_home(char **path, sluice_error *err);
+
 #endif
