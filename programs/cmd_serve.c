@@ -232,8 +232,9 @@ const cli_command cli_command_serve = {
     .summary = "Serve a model over HTTP (OpenAI and Anthropic APIs)",
     .usage = "[MODEL] [options]",
     .description =
-        "Answers /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, "
-        "/health and /metrics. Requests join a running batch, so that an expert is read once for "
+        "Answers /v1/chat/completions, /v1/completions and /v1/models as OpenAI does, /v1/messages "
+        "and /v1/messages/count_tokens as Anthropic does, and /tokenize, /detokenize, /health and "
+        "/metrics. Requests join a running batch, so that an expert is read once for "
         "all who need it. What a request asks for and sluice does not do is refused by name.\n"
         "Listens on this machine alone unless told otherwise. Logs hold no prompts unless asked. "
         "SIGTERM and Ctrl-C finish what runs and leave; a second one stops at once.",

@@ -140,11 +140,11 @@ bool server_chat_prompt(server *s, const server_chat *chat, server_job_request *
     return true;
 }
 
-/* What the answer must be; nothing where it may be any text. */
+/* What the answer must be. Where it may be any text, it still must not call tools that are not
+ * there. */
 static bool make_grammar(const server_chat *chat, server_job_request *out, server_error *err)
 {
     sluice_error why = {0};
-    if (!chat->tools && chat->format == SLUICE_ANSWER_TEXT) return true;
     char *tools = chat->tools ? json_dumps(chat->tools, JSON_COMPACT) : NULL;
     if (chat->tools && !tools) return no_memory(err);
     sluice_answer answer = {.content = chat->format,
@@ -152,7 +152,7 @@ static bool make_grammar(const server_chat *chat, server_job_request *out, serve
                             .source_length = chat->schema ? strlen(chat->schema) : 0,
                             .tools = tools,
                             .tools_length = tools ? strlen(tools) : 0,
-                            .tool_choice = chat->tool_choice,
+                            .tool_choice = chat->tools ? chat->tool_choice : SLUICE_TOOLS_NONE,
                             .tool_name = chat->tool_name,
                             .single_call = chat->single_call,
                             .thinking = out->thinking};

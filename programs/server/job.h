@@ -23,6 +23,7 @@ typedef struct server_job_request {
     int32_t prefix_end, turn_end;
     bool keep; /* the state behind the answer is worth keeping too */
     bool thinking;
+    int32_t thinking_max; /* tokens of it, and then it is ended; 0: no limit */
     int32_t tokens_max;
     sluice_sampling sampling;
     char *stops[SERVER_STOPS_MAX]; /* owned; matched behind any thinking */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "server/anthropic.h"
 #include "server/openai.h"
 
 static const server_route routes[] = {
@@ -11,6 +12,9 @@ static const server_route routes[] = {
     {"GET", "/v1/models", SERVER_API_OPENAI, false, server_models},
     {"GET", "/v1/models/", SERVER_API_OPENAI, false, server_model}, /* and what follows */
     {"POST", "/v1/chat/completions", SERVER_API_OPENAI, false, server_openai_chat},
+    {"POST", "/v1/completions", SERVER_API_OPENAI, false, server_openai_completions},
+    {"POST", "/v1/messages", SERVER_API_ANTHROPIC, false, server_anthropic_messages},
+    {"POST", "/v1/messages/count_tokens", SERVER_API_ANTHROPIC, false, server_anthropic_count},
     {"POST", "/tokenize", SERVER_API_OPENAI, false, server_tokenize},
     {"POST", "/detokenize", SERVER_API_OPENAI, false, server_detokenize},
 };

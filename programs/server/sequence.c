@@ -46,6 +46,7 @@ bool server_sequence_begin(server_sequence *seq, server_job *job, server_keep *k
     seq->stop =
         (server_stop_text){.stops = r->stops, .n_stops = r->n_stops, .thinking = r->thinking};
     seq->finish = SERVER_RUNNING;
+    seq->thinking = r->thinking;
     seq->slices = 0;
     seq->prefilled = 0;
     if (prepare(seq, &err) != SLUICE_OK) {
@@ -94,8 +95,10 @@ static bool is_stop(const server *s, int32_t token)
 static sluice_status draw(server_sequence *seq, const float *logits, float *scratch, int32_t *token,
                           sluice_error *err)
 {
+    const server_job_request *r = &seq->job->request;
     sluice_status status = SLUICE_OK;
-    int32_t left = seq->job->request.tokens_max - seq->job->count;
+    int32_t left = r->tokens_max - seq->job->count;
+    int32_t thought = sluice_tokenizer_find(seq->server->tokenizer, "</think>");
     if (seq->constraint) {
         int32_t vocab = seq->server->info->vocab;
         memcpy(scratch, logits, (size_t)vocab * sizeof *logits);
@@ -103,6 +106,9 @@ static sluice_status draw(server_sequence *seq, const float *logits, float *scra
         status = sluice_constraint_filter(seq->constraint, left, scratch, vocab, err);
     }
     if (status == SLUICE_OK) status = sluice_sampler_draw(seq->sampler, logits, token, err);
+    if (seq->thinking && r->thinking_max && seq->job->count >= r->thinking_max && thought >= 0)
+        *token = thought;
+    if (*token == thought) seq->thinking = false;
     if (status == SLUICE_OK && seq->constraint)
         status = sluice_constraint_accept(seq->constraint, *token, err);
     return status;
@@ -143,7 +149,7 @@ static void answer(server_sequence *seq, const float *logits, float *scratch)
     const server_job_request *r = &seq->job->request;
     server_logprob logprobs[1 + SERVER_TOP_MAX];
     sluice_error err = {0};
-    int32_t token;
+    int32_t token = -1;
     sluice_status status = draw(seq, logits, scratch, &token, &err);
     if (status == SLUICE_OK && is_stop(seq->server, token)) {
         seq->finish = SERVER_FINISH_STOP;

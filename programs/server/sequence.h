@@ -22,6 +22,7 @@ typedef struct server_sequence {
     int32_t prefilled;    /* tokens of the prompt that have run */
     int32_t slices;       /* steps that it took part in while its prompt ran, for fairness */
     int32_t next;         /* drawn, to be run */
+    bool thinking;        /* the answer has not got beyond it */
     int32_t fed;          /* of it, what the step under way runs: next is drawn before it is over */
     server_finish finish; /* decided while the step runs; told when it is over */
 } server_sequence;

@@ -1,0 +1,27 @@
+/* The request of /v1/completions: prompts as text or as token ids, one or many. */
+#ifndef SLUICE_PROGRAMS_SERVER_COMPLETION_REQUEST_H
+#define SLUICE_PROGRAMS_SERVER_COMPLETION_REQUEST_H
+
+#include "server/sampling.h"
+#include "server/server.h"
+
+typedef struct server_completion {
+    sluice_ids *prompts; /* [count], owned */
+    size_t count;
+    server_sampling sampling;
+    server_job_request stops; /* only its stops; owned */
+    int64_t tokens_max;
+    int32_t top; /* as of a job */
+    bool echo, stream, include_usage;
+} server_completion;
+
+/* err is set where it is refused. */
+void server_completion_read(const server *s, json_t *request, server_completion *out,
+                            server_error *err);
+void server_completion_free(server_completion *completion);
+
+/* The i-th prompt as a job's request, which takes it over. */
+server_job_request server_completion_job(const server *s, server_completion *completion, size_t i,
+                                         uint64_t client);
+
+#endif
