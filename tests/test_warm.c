@@ -85,7 +85,7 @@ static void the_second_start_finds_what_the_first_wanted(void **state)
     assert_true(folders_exists(warm_file()));
     uint64_t warm = answer(true, &resident);
     assert_true(resident > 100);
-    if (warm > cold * 3 / 4)
+    if (warm > cold / 10 * 9)
         fail_msg("%llu bytes read after a warm start, %llu after a cold one",
                  (unsigned long long)warm, (unsigned long long)cold);
     answer(false, &resident);
