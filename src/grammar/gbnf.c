@@ -2,10 +2,9 @@
  *
  * As in llama.cpp: rules `name ::= ...`, alternatives, sequences, groups, literals, classes of
  * characters, `.`, the repetitions * + ? {m} {m,} {m,n} {,n}, comments from # on, and <name> for
- * the
- * token of that content. A rule ends with its line; within parentheses, behind ::= and |, and before
- * a line that begins with |, a line may be broken. Token ids (<[1]>) and negated tokens (!<...>)
- * are refused. */
+ * the token of that content. A rule ends with its line; within parentheses, behind ::= and |, and
+ * before a line that begins with |, a line may be broken. Token ids (<[1]>) and negated tokens
+ * (!<...>) are refused. */
 #include "grammar/gbnf.h"
 
 #include <stdarg.h>
