@@ -9,7 +9,7 @@
 
 #define STOP_IDS_MAX 16
 /* Bytes that the machine may take before what no constraint holds is thrown away. */
-#define MACHINE_BYTES ((size_t)32 << 20)
+#define MACHINE_BYTES ((size_t)8 << 20)
 /* With fewer tokens left than completing takes and the largest rule and this many, each token is
  * looked at for whether the answer can still be completed after it. */
 #define TOKENS_SPARE 64u
@@ -220,6 +220,7 @@ sluice_status sluice_constraint_accept(sluice_constraint *constraint, int32_t to
     if (constraint->set == SLUICE_SET_DEAD) {
         return sluice_fail(err, SLUICE_USAGE, "the answer is over: restart its constraint");
     }
+    SLUICE_TRY(collect(s, err));
     uint32_t to = SLUICE_SET_DEAD;
     if (is_stop(s, token)) {
         if (!sluice_constraint_is_complete(constraint)) {

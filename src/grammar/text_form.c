@@ -15,6 +15,9 @@ static void build_escape(sluice_automaton *a, uint32_t from, uint32_t character,
         snprintf(text, sizeof text, "\\u%04x", (unsigned)character & 0xFFFFu);
     }
     sluice_automaton_empty(a, sluice_build_text(a, from, text), to);
+    if (short_form || character % 16 < 10) return;
+    snprintf(text, sizeof text, "\\u%04X", (unsigned)character & 0xFFFFu);
+    sluice_automaton_empty(a, sluice_build_text(a, from, text), to);
 }
 
 bool sluice_text_form_build(sluice_automaton *a, sluice_text_form form, uint32_t from,
