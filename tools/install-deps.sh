@@ -47,6 +47,7 @@ find_missing() {
     need test libcmocka-dev have_library cmocka
     need test git have_program git
     need test jq have_program jq
+    need test curl have_program curl
     need test clang-format-14 have_program clang-format-14
     need test clang have_program clang
     need test libclang-rt-14-dev have_fuzzer
