@@ -10,8 +10,8 @@
  *               vocabulary; then zeros up to a multiple of 8
  *
  * A token's log-probability is top - step * code. With a step of a few 1e-4 nats, and renormalised
- * when read, that blurs a divergence by less than 1e-6; half-precision floats would blur likely
- * tokens less and all others more.
+ * when read, that blurs a mean divergence by less than 1e-6; half-precision floats would blur
+ * likely tokens less and all others more.
  *
  * What it does not do: know how two models are compared. */
 #ifndef SLUICE_EVAL_PREDICTIONS_H

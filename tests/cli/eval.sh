@@ -1,0 +1,111 @@
+# "sluice eval": perplexity, divergence and tasks in their fixed forms, against the reference outputs of Nano.
+. "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
+warm
+alice=$nano/text/alice.txt
+carol=$nano/text/a_christmas_carol.txt
+
+# Perplexity is the reference's, window by window, within 0.1%.
+jq '.perplexity' "$nano/reference.json" >"$scratch/reference"
+run 0 eval ppl "$nano" --text "$alice" "$carol" --windows 1 --batch 2 --json --quiet
+empty err
+json '.k == 8 and .exact and (.texts | length) == 2 and .all.predicted == 2046'
+json '. as $o | all(range(2); ($o.texts[.].perplexity.value / ($r[0][.].nll_per_window[0] / 1023 | exp) - 1 | fabs) < 1e-3)' \
+    --slurpfile r "$scratch/reference"
+json 'all(.texts[]; .perplexity.low == null)' # one window says nothing about how windows differ
+cp "$scratch/out" "$scratch/first"
+run 0 eval ppl --text "$alice" --text "$carol" --windows 1 --json --threads 1 --cache 4M
+jq 'del(.texts[].text)' "$scratch/out" >"$scratch/second"
+jq 'del(.texts[].text)' "$scratch/first" >"$scratch/third"
+same "$scratch/second" "$scratch/third" "one thread, a small cache, a window at a time"
+run 0 eval ppl --text "$alice" --window 64 --windows 4 --k 1
+has out "1 of 8 experts a layer (lossy)"
+has out "alice.txt"
+run 0 eval ppl --text "$alice" --window 64 --stride 16 --windows 5 --json
+json '.all.predicted == 63 + 4 * 16'
+
+# Divergence: none from oneself, some from fewer experts.
+run 0 eval kld --text "$alice" --window 128 --windows 3 --save "$scratch/predictions" --json
+json '.all.windows == 3'
+run 0 eval kld --against "$scratch/predictions" --batch 3 --json
+json '.kl.value < 1e-7 and .top_1.value == 1 and (.ratio.value - 1 | fabs) < 1e-6 and .window == 128'
+run 0 eval kld --against "$scratch/predictions" --int8 --json
+json '.kl.value > 1e-6 and .kl.value < 5e-3 and .top_1.value > 0.9 and (.exact | not) and .against.exact'
+run 0 eval kld --against "$scratch/predictions" --k 2 --json
+json '.kl.value > 0.01 and .kl_p99 > .kl_median and .k == 2 and .against.k == 8'
+run 0 eval kld --against "$scratch/predictions" --k 2
+has out "mean KL divergence"
+has out "95% intervals"
+head -c 100000 "$scratch/predictions" >"$scratch/cut"
+run 1 eval kld --against "$scratch/cut"
+has err "truncated"
+one_sentence
+run 1 eval kld --against "$alice"
+has err "not a file of predictions"
+
+# Tasks.
+run 0 eval tasks --tasks "$nano/tasks/fact.jsonl" "$nano/tasks/tool.jsonl" --limit 5 --out "$scratch/log" --json --quiet
+empty err
+json '.all.items == 10 and .all.right == 10 and .all.resumed == 0 and [.files[].items] == [5, 5]'
+[ "$(wc -l <"$scratch/log")" -eq 11 ] || fail "the log has not 11 lines"
+head -n 7 "$scratch/log" >"$scratch/part"
+run 0 eval tasks --tasks "$nano/tasks/fact.jsonl" "$nano/tasks/tool.jsonl" --limit 5 --out "$scratch/part" --json
+json '.all.items == 10 and .all.right == 10 and .all.resumed == 6'
+run 1 eval tasks --tasks "$nano/tasks/fact.jsonl" --limit 5 --out "$scratch/part" --k 4
+has err '"k" was 8 and is 4'
+one_sentence
+run 0 eval tasks --tasks "$nano/tasks/word.jsonl" --think --limit 2
+has out "accuracy"
+echo '{"question": "What is the capital of France?", "answer": "Rome"}' >"$scratch/wrong.jsonl"
+run 0 eval tasks --tasks "$scratch/wrong.jsonl" --json
+json '.all.right == 0 and .all.items == 1'
+
+# Data that cannot be used is refused, with file and line.
+: >"$scratch/empty"
+printf 'Hello' >"$scratch/short"
+run 1 eval ppl --text "$scratch/empty"
+has err "empty: empty"
+run 1 eval ppl --text "$alice" "$scratch/short"
+has err "short: its"
+has err "fewer than a window of 1024"
+one_sentence
+printf '{"question": "a", "answer": "b"}\n{"question": ' >"$scratch/broken.jsonl"
+run 1 eval tasks --tasks "$scratch/broken.jsonl"
+has err "broken.jsonl: line 2: "
+one_sentence
+printf '{"question": "a"}\n' >"$scratch/broken.jsonl"
+run 1 eval tasks --tasks "$scratch/broken.jsonl"
+has err "broken.jsonl: line 1: "
+run 1 eval tasks --tasks "$scratch/absent.jsonl"
+has err "absent.jsonl"
+run 1 eval tasks --tasks "$scratch/empty"
+has err "empty: empty"
+
+# Command lines.
+usage() { # usage TEXT ARGUMENTS...
+    text=$1
+    shift
+    run 2 eval "$@"
+    has err "$text"
+    one_sentence
+    empty out
+}
+usage "ppl, kld or tasks"
+usage "ppl, kld or tasks" --json
+usage "not 'perplexity'" perplexity
+usage "needs --text" ppl
+usage "needs --tasks" tasks
+usage "either --save or --against" kld --text "$alice"
+usage "either --save or --against" kld --save a --against b
+usage "needs --text" kld --save a
+usage "from its file" kld --against a --window 5
+usage "more than a window" ppl --text "$alice" --window 10 --stride 11
+usage "less than a window" ppl --text "$alice" --context 10
+usage "unknown option" tasks --frobnicate
+usage "means nothing to 'sluice eval ppl'" ppl --text "$alice" --think
+usage "means nothing to 'sluice eval tasks'" tasks --save x
+for verb in ppl kld tasks; do
+    run 0 eval $verb --help
+    has out "sluice eval $verb [MODEL]"
+    has out "Examples:"
+done
+passed
