@@ -47,11 +47,14 @@ size_t sluice_schema_enter(sluice_schema_builder *b, const char *keyword, const 
                            size_t name_length);
 void sluice_schema_leave(sluice_schema_builder *b, size_t mark);
 
-/* Follows "$ref" as long as there is one; the path becomes that of the target. Where it fails or
- * succeeds, the caller leaves with its own mark by truncating, so the path is saved and restored by
- * sluice_schema_visit. */
+/* What a "$ref" points to (schema_reference.c). */
 sluice_status sluice_schema_resolve(sluice_schema_builder *b, const sluice_json_value *reference,
                                     const sluice_json_value **target);
+
+/* The same, built as a rule and called. */
+sluice_status sluice_schema_reference_build(sluice_schema_builder *b,
+                                            const sluice_json_value *reference,
+                                            sluice_schema_form form, uint32_t from, uint32_t to);
 
 sluice_status sluice_schema_string(sluice_schema_builder *b, const sluice_json_value *schema,
                                    sluice_schema_form form, uint32_t from, uint32_t *to);
