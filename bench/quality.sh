@@ -6,13 +6,14 @@
 # $SLUICE_SHARED/nano/hf-bf16); without SETTING all of them. SLUICE names the program (build/sluice), SCRATCH a folder for
 # models and predictions, which is kept (2 GB; a temporary one).
 #
-# Perplexity: every whole window of 1024 tokens of both books, cold. Divergence: 8 windows of each, against "exact", or "bf16"
-# for what is made from it. Tasks: all of models/nano/tasks, greedy, thinking off, and word problems with thinking.
+# Perplexity: cold windows of 1024 tokens of both books, WINDOWS of each (all). Divergence: 8 windows of each, against "exact",
+# or "bf16" for what is made from it. Tasks: ITEMS (200) of each kind, greedy, thinking off, and word problems with thinking.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 sluice=${SLUICE:-$root/build/sluice}
 bf16=${SLUICE_SHARED:-$root/../shared}/nano/hf-bf16
 nano=$root/models/nano
+items=${ITEMS:-200} windows=${WINDOWS:-1000000}
 kinds="arith code fact json mc str tool word"
 command -v jq >/dev/null || { echo "jq is missing" >&2; exit 2; }
 scratch=${SCRATCH:-$(mktemp -d)}
@@ -47,16 +48,17 @@ row() { # row SETTING FAMILY MODEL FLAGS...
     model=$3
     shift 3
     echo "$setting" >&2
-    evaluate ppl ppl "$model" --text "$nano/text/alice.txt" "$nano/text/a_christmas_carol.txt" "$@"
+    evaluate ppl ppl "$model" --text "$nano/text/alice.txt" "$nano/text/a_christmas_carol.txt" --windows "$windows" \
+        "$@"
     evaluate kld kld "$model" --against "$scratch/$family.predictions" "$@"
     files=
     for kind in $kinds; do files="$files $nano/tasks/$kind.jsonl"; done
-    evaluate tasks tasks "$model" --tasks $files "$@"
-    evaluate think tasks "$model" --tasks "$nano/tasks/word.jsonl" --think "$@"
+    evaluate tasks tasks "$model" --tasks $files --limit "$items" "$@"
+    evaluate think tasks "$model" --tasks "$nano/tasks/word.jsonl" --think --limit "$items" "$@"
     jq -rn --arg setting "$setting" --arg family "$family" --slurpfile ppl "$scratch/ppl" --slurpfile kld "$scratch/kld" \
         --slurpfile tasks "$scratch/tasks" --slurpfile think "$scratch/think" '
         def places($n): if . == null then "" else . * pow(10; $n) | round / pow(10; $n) end;
-        [$setting, $family, ($ppl[0].texts[] | .perplexity.value | places(3)), ($kld[0].ratio.value | places(5)),
+        [$setting, $family, $ppl[0].all.predicted, $tasks[0].files[0].items, ($ppl[0].texts[] | .perplexity.value | places(3)), ($kld[0].ratio.value | places(5)),
          ($kld[0].kl.value, $kld[0].kl.low, $kld[0].kl.high, $kld[0].kl_p99 | places(7)), ($kld[0].top_1.value | places(4)),
          ($tasks[0].files[], $think[0].files[] | .accuracy.value | places(4))] | @csv' | tr -d '"'
 }
@@ -99,5 +101,5 @@ one() {
 }
 
 [ $# -gt 0 ] || set -- exact int8 k6 k4 k3 k2 k1 q3 q2 allq2 bf16 bf16-q4 bf16-q3 bf16-q2 bf16-allq2
-echo "setting,against,ppl_alice,ppl_carol,ppl_ratio,kl,kl_low,kl_high,kl_p99,top_1,$(echo $kinds | tr ' ' ','),word_think"
+echo "setting,against,predicted,items,ppl_alice,ppl_carol,ppl_ratio,kl,kl_low,kl_high,kl_p99,top_1,$(echo $kinds | tr ' ' ','),word_think"
 for setting in "$@"; do one "$setting"; done

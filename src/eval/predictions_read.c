@@ -35,7 +35,8 @@ static sluice_status read_header(sluice_predictions *file, uint64_t bytes, sluic
     if (sluice_crc32c(0, h, offsetof(sluice_predictions_header, header_crc)) != h->header_crc)
         return corrupt(file, "the header's checksum is wrong", err);
     if (!in_range(h->vocab, 2) || !in_range(h->window, 2) || !in_range(h->stride, 1) ||
-        !in_range(h->windows, 1) || h->stride > h->window || h->model[sizeof h->model - 1])
+        !in_range(h->windows, 1) || h->stride > h->window || h->model[sizeof h->model - 1] ||
+        h->rows < 1)
         return corrupt(file, "the header's sizes are impossible", err);
     sluice_predictions_lay_out(file);
     if (bytes < file->rows_at || h->rows > (bytes - file->rows_at) / file->row_bytes ||
