@@ -62,9 +62,10 @@ static void print_machine(const sluice_plan *plan)
     cli_human read = cli_human_bytes(plan->disk.read_bytes);
     cli_human free_bytes = cli_human_bytes(plan->disk_free_bytes);
     printf("Machine (measured in %.0f s)\n", plan->seconds);
-    printf("  disk      %.2f GB/s in reads of %s (%s, %d in flight), %s free\n",
-           plan->disk.bytes_per_second * 1e-9, read.text, plan->disk.io, plan->disk.depth,
-           free_bytes.text);
+    printf(
+        "  disk      %.2f GB/s in reads of %s (%s, %d in flight), %.2f while decoding; %s free\n",
+        plan->disk.bytes_per_second * 1e-9, read.text, plan->disk.io, plan->disk.depth,
+        plan->stream_speed * 1e-9, free_bytes.text);
     printf("  memory    %.1f GB/s with %d thread%s\n", plan->memory_speed * 1e-9, plan->threads,
            plan->threads == 1 ? "" : "s");
     printf("  kernels   %.1f ms a token for trunk and head, %.2f ms an expert\n",
@@ -152,12 +153,13 @@ static json_t *rates_json(const sluice_plan *plan)
 
 static json_t *plan_json(const sluice_plan *plan)
 {
-    json_t *machine = json_pack(
-        "{s:f, s:I, s:i, s:s, s:f, s:i, s:f, s:f, s:f}", "disk_gb_per_second",
-        plan->disk.bytes_per_second * 1e-9, "read_bytes", (json_int_t)plan->disk.read_bytes,
-        "depth", plan->disk.depth, "io", plan->disk.io, "memory_gb_per_second",
-        plan->memory_speed * 1e-9, "threads", plan->threads, "trunk_ms", plan->trunk_seconds * 1e3,
-        "head_ms", plan->head_seconds * 1e3, "seconds", plan->seconds);
+    json_t *machine = json_pack("{s:f, s:f, s:I, s:i, s:s, s:f, s:i, s:f, s:f, s:f}",
+                                "disk_gb_per_second", plan->disk.bytes_per_second * 1e-9,
+                                "stream_gb_per_second", plan->stream_speed * 1e-9, "read_bytes",
+                                (json_int_t)plan->disk.read_bytes, "depth", plan->disk.depth, "io",
+                                plan->disk.io, "memory_gb_per_second", plan->memory_speed * 1e-9,
+                                "threads", plan->threads, "trunk_ms", plan->trunk_seconds * 1e3,
+                                "head_ms", plan->head_seconds * 1e3, "seconds", plan->seconds);
     json_t *model =
         json_pack("{s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:I}", "layers", plan->layers, "hidden",
                   plan->hidden, "vocab", plan->vocab, "experts", plan->experts, "top_k",

@@ -20,6 +20,7 @@ static sluice_plan_work sample(void)
         .cache_bytes = 50e6,
         .bank_bytes = 200e6,
         .disk_speed = 1e9,
+        .stream_speed = 1e9,
         .points = {{1, 0.010, 1, 0.001}, {16, 0.040, 10, 0.004}, {64, 0.120, 40, 0.012}},
         .head_seconds = 0.002,
         .shared_share = 0};
@@ -73,7 +74,7 @@ static void a_slow_disk_decides_and_the_last_expert_comes_on_top(void **state)
     (void)state;
     sluice_plan_work work = sample();
     bool disk_bound = false;
-    work.disk_speed = 1e8;
+    work.stream_speed = 1e8;
     near(sluice_plan_decode(&work, 10, 0, &disk_bound), 0.010 + 0.002 + 2 * (0.100 + 0.001));
     assert_true(disk_bound);
     near(sluice_plan_decode(&work, 10, 0.5, NULL), 0.010 + 0.002 + 2 * (0.050 + 0.001));
@@ -83,7 +84,7 @@ static void reads_go_on_while_the_shared_expert_is_computed(void **state)
 {
     (void)state;
     sluice_plan_work work = sample();
-    work.disk_speed = 1e8;
+    work.stream_speed = 1e8;
     work.shared_share = 0.4; /* 2 ms of each layer's 5 */
     near(sluice_plan_decode(&work, 10, 0, NULL), 0.010 + 0.002 + 2 * (0.100 - 0.002 + 0.001));
 }
@@ -92,13 +93,13 @@ static void right_guesses_are_read_beforehand_and_wrong_ones_keep_the_disk_busy(
 {
     (void)state;
     sluice_plan_work work = sample();
-    work.disk_speed = 1e9; /* 1 ms an expert, as long as computing one */
+    work.stream_speed = 1e9; /* 1 ms an expert, as long as computing one */
     work.guesses = 4;
     work.precision = 0.75;
     /* 7 ms of demand reads and the last expert's 1 ms hide behind 10 ms of computing. */
     near(sluice_plan_decode(&work, 10, 0, NULL), 0.002 + 2 * (0.005 + 0.010));
     /* At 2 ms a read: 14 ms of demand reads and the last expert; the disk itself needs 22. */
-    work.disk_speed = 0.5e9;
+    work.stream_speed = 0.5e9;
     near(sluice_plan_decode(&work, 10, 0, NULL), 0.002 + 2 * 0.022);
     work.guesses = 3;
     work.precision = 1;
@@ -114,7 +115,7 @@ static void better_machines_are_never_slower(void **state)
         for (double k = 1; k <= 10; k++) {
             sluice_plan_work work = sample(), better = sample();
             double seconds = sluice_plan_decode(&work, k, share, NULL);
-            better.disk_speed *= 2;
+            better.stream_speed *= 2;
             assert_true(sluice_plan_decode(&better, k, share, NULL) <= seconds);
             better = work;
             better.points[0].expert_seconds /= 2;
@@ -122,6 +123,34 @@ static void better_machines_are_never_slower(void **state)
             assert_true(sluice_plan_decode(&work, k, share + 0.01, NULL) <= seconds);
             assert_true(sluice_plan_decode(&work, k - 0.5, share, NULL) < seconds);
         }
+}
+
+static void a_measured_token_tells_the_speed_that_explains_it(void **state)
+{
+    (void)state;
+    sluice_plan_work work = sample();
+    work.disk_speed = 0.2e9;
+    for (double part = 0.3; part < 1; part += 0.1) {
+        work.stream_speed = part * work.disk_speed;
+        double seconds = sluice_plan_decode(&work, work.top_k, 0.2, NULL);
+        double speed = sluice_plan_stream_speed(&work, 0.2, seconds);
+        assert_true(fabs(speed / work.stream_speed - 1) < 1e-6);
+    }
+    /* What no speed of this disk explains leaves it at its bounds. */
+    assert_true(fabs(sluice_plan_stream_speed(&work, 0.2, 1e-6) / work.disk_speed - 1) < 1e-6);
+    assert_true(fabs(sluice_plan_stream_speed(&work, 0.2, 1e6) / work.disk_speed - 0.25) < 1e-6);
+}
+
+static void guesses_are_less_often_right_when_fewer_experts_are_wanted(void **state)
+{
+    (void)state;
+    sluice_plan_work work = sample(), perfect = sample();
+    work.guesses = perfect.guesses = 4;
+    work.stream_speed = perfect.stream_speed = 1e8; /* the disk decides */
+    perfect.precision = 1;
+    double ten = sluice_plan_decode(&work, 10, 0, NULL) / sluice_plan_decode(&perfect, 10, 0, NULL);
+    double four = sluice_plan_decode(&work, 4, 0, NULL) / sluice_plan_decode(&perfect, 4, 0, NULL);
+    assert_true(ten > 1 && four > ten && four < 2);
 }
 
 static void a_prompt_reads_each_expert_once_a_chunk(void **state)
@@ -158,6 +187,8 @@ int main(void)
         cmocka_unit_test(reads_go_on_while_the_shared_expert_is_computed),
         cmocka_unit_test(right_guesses_are_read_beforehand_and_wrong_ones_keep_the_disk_busy),
         cmocka_unit_test(better_machines_are_never_slower),
+        cmocka_unit_test(a_measured_token_tells_the_speed_that_explains_it),
+        cmocka_unit_test(guesses_are_less_often_right_when_fewer_experts_are_wanted),
         cmocka_unit_test(a_prompt_reads_each_expert_once_a_chunk),
         cmocka_unit_test(a_prompt_with_a_fast_disk_takes_what_computing_takes),
     };

@@ -67,6 +67,7 @@ typedef enum sluice_plan_help {
 typedef struct sluice_plan {
     /* Measured. */
     sluice_disk_speed disk;
+    double stream_speed;  /* bytes/s: what decoding gets of the disk, with its pauses */
     double memory_speed;  /* bytes/s */
     double trunk_seconds; /* of a decoded token, without routed experts and head */
     double head_seconds;

@@ -17,7 +17,6 @@
 
 #define PROMPT_DEFAULT 512
 #define MEMORY_SECONDS 0.3
-#define LOOKAHEAD_PRECISION 0.75 /* 0.78 with random weights; the field's 60-80% */
 #define PAGE_BYTES 4096
 #define LINE_BYTES 64
 
@@ -157,7 +156,7 @@ static void add_rates(sluice_plan *plan, const char *format, const sluice_bluepr
 }
 
 static void fill_work(const subject *s, const sluice_blueprint *blueprint,
-                      const sluice_sizes *sizes, double disk_speed, sluice_plan_work *work)
+                      const sluice_sizes *sizes, const sluice_plan *plan, sluice_plan_work *work)
 {
     work->layers = s->config.layers;
     work->experts = s->config.experts;
@@ -165,16 +164,17 @@ static void fill_work(const subject *s, const sluice_blueprint *blueprint,
     work->record_bytes = (double)blueprint->record.bytes;
     work->bank_bytes = (double)sizes->bank_bytes;
     work->cache_bytes = (double)sizes->cache_bytes;
-    work->disk_speed = disk_speed;
     work->guesses = sizes->lookahead;
-    work->precision = LOOKAHEAD_PRECISION;
+    work->precision = 0;
+    work->disk_speed = plan->disk.bytes_per_second;
+    work->stream_speed = plan->stream_speed;
 }
 
 /* How much faster the token comes with one thing doubled. */
 static double improve(const sluice_plan_work *work, sluice_plan_help help)
 {
     sluice_plan_work better = *work;
-    if (help == SLUICE_PLAN_HELP_DISK) better.disk_speed *= 2;
+    if (help == SLUICE_PLAN_HELP_DISK) better.stream_speed *= 2;
     if (help == SLUICE_PLAN_HELP_MEMORY) better.cache_bytes *= 2;
     if (help == SLUICE_PLAN_HELP_CORES) {
         better.points[0].trunk_seconds /= 2;
@@ -233,15 +233,16 @@ static sluice_status plan_itself(const subject *s, sluice_plan *plan, sluice_err
     SLUICE_TRY(sluice_blueprint_new(&s->config, s->experts, s->trunk, &blueprint, err));
     describe(s, &blueprint, plan);
     sluice_status status = share_memory(s, &blueprint, &sizes, &fits, err);
-    if (status == SLUICE_OK)
-        status = sluice_plan_probe(s->options, s->folder, &blueprint, s->experts, s->trunk, true,
-                                   &work, s->converted ? NULL : &plan->disk, err);
     const sluice_disk_options disk = {.io = s->options->io};
     if (status == SLUICE_OK && s->converted)
         status = sluice_measure_disk(s->options->model, &disk, &plan->disk, err);
+    if (status == SLUICE_OK)
+        status = sluice_plan_probe(s->options, s->folder, &blueprint, s->experts, s->trunk, true,
+                                   &work, &plan->disk, err);
     if (status == SLUICE_OK) {
         describe_memory(&sizes, fits, plan);
-        fill_work(s, &blueprint, &sizes, plan->disk.bytes_per_second, &work);
+        plan->stream_speed = work.stream_speed;
+        fill_work(s, &blueprint, &sizes, plan, &work);
         plan->trunk_seconds = work.points[0].trunk_seconds;
         plan->head_seconds = work.head_seconds;
         add_rates(plan, plan->expert_format, &blueprint, &work, fits);
@@ -268,9 +269,9 @@ static sluice_status plan_bits(const subject *s, int32_t expert_bits, sluice_pla
     sluice_status status = share_memory(s, &blueprint, &sizes, &fits, err);
     if (status == SLUICE_OK)
         status = sluice_plan_probe(s->options, s->folder, &blueprint, format, s->trunk, false,
-                                   &work, NULL, err);
+                                   &work, &plan->disk, err);
     if (status == SLUICE_OK) {
-        fill_work(s, &blueprint, &sizes, plan->disk.bytes_per_second, &work);
+        fill_work(s, &blueprint, &sizes, plan, &work);
         work.points[0].trunk_seconds = plan->trunk_seconds;
         work.head_seconds = plan->head_seconds;
         add_rates(plan, format, &blueprint, &work, fits);

@@ -2,6 +2,7 @@
 #include "engine/plan_model.h"
 
 #include <math.h>
+#include <stddef.h>
 
 double sluice_plan_hits_uniform(const sluice_plan_work *work)
 {
@@ -23,13 +24,22 @@ double sluice_plan_hits_recency(const sluice_plan_work *work)
     return misses < 1 - share ? 1 - misses : share;
 }
 
+/* The best guesses are right more often than the next ones: 0.77 of 4 among 10, 0.64 of 8 among 10,
+ * 0.52 of 4 among 4 with random weights; 0.6 to 0.8 of 4 to 6 in the field. */
+static double precision(const sluice_plan_work *work, double k)
+{
+    if (work->precision > 0) return work->precision;
+    double part = work->guesses > 0 ? 0.52 * pow(k / work->guesses, 0.42) : 0;
+    return part < 0.9 ? part : 0.9;
+}
+
 double sluice_plan_decode(const sluice_plan_work *work, double k, double hits, bool *disk_bound)
 {
     const sluice_plan_point *one = &work->points[0];
     double trunk = one->trunk_seconds / work->layers, shared = trunk * work->shared_share;
     double compute = k * one->expert_seconds;
-    double record = (1 - hits) * work->record_bytes / work->disk_speed; /* hits cost nothing */
-    double right = work->guesses * work->precision, wrong = work->guesses - right;
+    double record = (1 - hits) * work->record_bytes / work->stream_speed; /* hits cost nothing */
+    double right = work->guesses * precision(work, k), wrong = work->guesses - right;
     if (right > k) right = k;
     double read = (k - right) * record, last = (k - right) * (1 - hits);
     double reading =
@@ -37,6 +47,20 @@ double sluice_plan_decode(const sluice_plan_work *work, double k, double hits, b
     double layer = trunk + (reading > compute ? reading : compute), disk = (k + wrong) * record;
     if (disk_bound) *disk_bound = reading > compute || disk > layer;
     return work->head_seconds + work->layers * (disk > layer ? disk : layer);
+}
+
+double sluice_plan_stream_speed(const sluice_plan_work *work, double hits, double seconds)
+{
+    sluice_plan_work trial = *work;
+    double low = work->disk_speed / 4, high = work->disk_speed;
+    for (int i = 0; i < 40; i++) {
+        trial.stream_speed = (low + high) / 2;
+        if (sluice_plan_decode(&trial, work->top_k, hits, NULL) > seconds)
+            low = trial.stream_speed;
+        else
+            high = trial.stream_speed;
+    }
+    return high;
 }
 
 /* Between the measured points, and beyond the last, in a line. */

@@ -25,10 +25,11 @@ typedef struct sluice_plan_point {
 typedef struct sluice_plan_work {
     double layers, experts, top_k;
     double record_bytes, cache_bytes, bank_bytes;
-    double disk_speed;                            /* bytes/s */
+    double disk_speed;   /* bytes/s, reading on and on: prompts */
+    double stream_speed; /* what decoding gets of it, with its pauses between layers */
     sluice_plan_point points[SLUICE_PLAN_POINTS]; /* rows ascending, the first is 1 */
     double head_seconds;                          /* one row */
-    double guesses, precision; /* of lookahead, a layer; the part of them that is right */
+    double guesses, precision; /* of lookahead, a layer; the part that is right, 0: by k */
     double shared_share; /* of the trunk's time, the shared experts' part: reads go on meanwhile */
 } sluice_plan_work;
 
@@ -38,6 +39,10 @@ double sluice_plan_hits_recency(const sluice_plan_work *work);
 /* Seconds of a token; *disk_bound, if not NULL: whether reading takes longer than computing
  * experts. */
 double sluice_plan_decode(const sluice_plan_work *work, double k, double hits, bool *disk_bound);
+
+/* The stream_speed with which a token would take so many seconds: what a measured token tells of
+ * the disk. At least a quarter of disk_speed and at most all of it. */
+double sluice_plan_stream_speed(const sluice_plan_work *work, double hits, double seconds);
 
 /* Seconds of a prompt of so many tokens in chunks, uniform choice, starting with a full cache of
  * anything. */

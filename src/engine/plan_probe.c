@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/status.h"
+#include "engine/sizes.h"
 #include "format/geometry.h"
 #include "os/file.h"
 #include "os/folder.h"
@@ -20,6 +22,7 @@
 #define EXPERTS_MAX 256
 #define RECORDS_BYTES ((uint64_t)256 << 20) /* of all layers: far more than a last-level cache */
 #define STEPS_MAX 8
+#define STREAM_WARM_STEPS 4
 #define MEMORY_BYTES ((uint64_t)16 << 30) /* a limit that nothing of this reaches */
 
 static const int32_t point_rows[SLUICE_PLAN_POINTS] = {1, 16, 64};
@@ -144,13 +147,12 @@ static sluice_status measure(probe *p, bool whole, sluice_plan_work *work, sluic
     return SLUICE_OK;
 }
 
-static sluice_status run_model(const sluice_plan_options *options, const char *dir,
-                               const sluice_config *small, bool whole, sluice_plan_work *work,
-                               sluice_error *err)
+static sluice_status open_engine(probe *p, const char *dir, uint64_t cache_bytes, sluice_error *err)
 {
-    probe p = {.options = options, .vocab = small->vocab};
+    const sluice_plan_options *options = p->options;
     sluice_engine_options engine = sluice_engine_options_default();
     engine.memory_bytes = MEMORY_BYTES;
+    engine.cache_bytes = cache_bytes;
     engine.threads = options->threads;
     engine.cpu = options->cpu;
     engine.io = options->io;
@@ -159,13 +161,73 @@ static sluice_status run_model(const sluice_plan_options *options, const char *d
     engine.chunk = 64;
     engine.interrupted = options->interrupted;
     engine.callback_context = options->callback_context;
-    SLUICE_TRY(sluice_engine_open(dir, &engine, &p.engine, err));
-    sluice_status status = sluice_session_open(p.engine, &p.session, err);
-    if (status == SLUICE_OK) {
-        status = measure(&p, whole, work, err);
-        sluice_session_close(p.session);
+    SLUICE_TRY(sluice_engine_open(dir, &engine, &p->engine, err));
+    sluice_status status = sluice_session_open(p->engine, &p->session, err);
+    if (status != SLUICE_OK) sluice_engine_close(p->engine);
+    return status;
+}
+
+static void close_engine(probe *p)
+{
+    sluice_session_close(p->session);
+    sluice_engine_close(p->engine);
+}
+
+/* With everything in memory. */
+static sluice_status run_resident(const sluice_plan_options *options, const char *dir,
+                                  const sluice_config *small, bool whole, sluice_plan_work *work,
+                                  sluice_error *err)
+{
+    probe p = {.options = options, .vocab = small->vocab};
+    SLUICE_TRY(open_engine(&p, dir, 0, err));
+    sluice_status status = measure(&p, whole, work, err);
+    close_engine(&p);
+    return status;
+}
+
+/* What the tokens since the reset found, and how good their guesses were. */
+static double learn_hits(const probe *p, int steps, sluice_plan_work *work)
+{
+    const sluice_model_info *info = sluice_engine_info(p->engine);
+    sluice_stats stats;
+    sluice_engine_stats(p->engine, &stats);
+    double useless = (double)stats.lookahead_reads - (double)stats.lookahead_used;
+    double misses =
+        (double)stats.expert_bytes_read / (double)info->record_bytes - (useless > 0 ? useless : 0);
+    double hits = 1 - misses / (double)stats.expert_requests;
+    work->guesses = (double)stats.lookahead_guessed / (steps * info->layers);
+    work->precision = 0;
+    if (stats.lookahead_guessed)
+        work->precision = (double)stats.lookahead_right / (double)stats.lookahead_guessed;
+    return hits < 0 ? 0 : hits;
+}
+
+/* With as little in memory as a step needs: how much of the disk's speed decoding gets. */
+static sluice_status run_streaming(const sluice_plan_options *options, const char *dir,
+                                   const sluice_config *small, uint64_t record_bytes,
+                                   const sluice_plan_work *resident, double *stream_speed,
+                                   sluice_error *err)
+{
+    probe p = {.options = options, .vocab = small->vocab};
+    sluice_plan_work work = *resident;
+    double seconds[STEPS_MAX];
+    uint64_t slots = (uint64_t)small->top_k + SLUICE_CACHE_SLOTS_SPARE;
+    SLUICE_TRY(open_engine(&p, dir, slots * record_bytes, err));
+    sluice_status status = SLUICE_OK;
+    for (int i = 0; i < STREAM_WARM_STEPS && status == SLUICE_OK; i++)
+        status = run_rows(&p, 1, err);
+    sluice_engine_stats_reset(p.engine);
+    for (int i = 0; i < STEPS_MAX && status == SLUICE_OK; i++) {
+        uint64_t start = sluice_clock_us();
+        status = run_rows(&p, 1, err);
+        seconds[i] = (double)(sluice_clock_us() - start) * 1e-6;
     }
-    sluice_engine_close(p.engine);
+    if (status == SLUICE_OK) {
+        work.layers = small->layers;
+        double hits = learn_hits(&p, STEPS_MAX, &work);
+        *stream_speed = sluice_plan_stream_speed(&work, hits, median(seconds, STEPS_MAX));
+    }
+    close_engine(&p);
     return status;
 }
 
@@ -182,6 +244,24 @@ static double shared_share(const sluice_blueprint *blueprint)
     return shared / all;
 }
 
+static sluice_status run_all(const sluice_plan_options *options, const char *dir,
+                             const sluice_config *small, const sluice_blueprint *blueprint,
+                             bool whole, sluice_plan_work *work, sluice_disk_speed *disk,
+                             sluice_error *err)
+{
+    const sluice_disk_options reading = {.io = options->io};
+    if (whole && !(disk->bytes_per_second > 0))
+        SLUICE_TRY(sluice_measure_disk(dir, &reading, disk, err));
+    SLUICE_TRY(run_resident(options, dir, small, whole, work, err));
+    work->disk_speed = disk->bytes_per_second;
+    work->top_k = small->top_k;
+    work->record_bytes = (double)blueprint->record.bytes;
+    work->shared_share = shared_share(blueprint);
+    if (!whole) return SLUICE_OK;
+    return run_streaming(options, dir, small, blueprint->record.bytes, work, &work->stream_speed,
+                         err);
+}
+
 sluice_status sluice_plan_probe(const sluice_plan_options *options, const char *folder,
                                 const sluice_blueprint *blueprint, const char *experts,
                                 const char *trunk, bool whole, sluice_plan_work *work,
@@ -194,15 +274,13 @@ sluice_status sluice_plan_probe(const sluice_plan_options *options, const char *
     char *dir = sluice_file_join(folder, name);
     if (!dir) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for a path");
     sluice_status status = write_model(options, &small, dir, experts, trunk, err);
-    const sluice_disk_options reading = {.io = options->io};
-    if (status == SLUICE_OK && disk) status = sluice_measure_disk(dir, &reading, disk, err);
-    if (status == SLUICE_OK) status = run_model(options, dir, &small, whole, work, err);
+    if (status == SLUICE_OK)
+        status = run_all(options, dir, &small, blueprint, whole, work, disk, err);
     sluice_folder_remove_tree(dir, NULL);
     free(dir);
     SLUICE_TRY(status);
     for (int i = 0; i < SLUICE_PLAN_POINTS; i++)
         work->points[i].trunk_seconds *= (double)config->layers / small.layers;
     work->head_seconds *= (double)config->vocab / small.vocab;
-    work->shared_share = shared_share(blueprint);
     return SLUICE_OK;
 }

@@ -6,10 +6,11 @@
 #include "format/blueprint.h"
 #include "sluice/plan.h"
 
-/* Writes a model of the blueprint's first layers and some of its experts below folder, runs it with
- * everything in memory, and removes it. Fills points (scaled to all layers), head_seconds,
- * shared_share, and, if disk is not NULL, measures reading it. whole: also prompts, not only single
- * tokens. */
+/* Writes a model of the blueprint's first layers and some of its experts below folder, runs it, and
+ * removes it. Fills points and head_seconds (scaled to all layers and the whole vocabulary) and
+ * shared_share. whole: also prompts, the disk (unless disk says its speed already), and how much of
+ * it decoding gets: disk_speed and stream_speed; else single tokens with everything in memory only,
+ * and disk is not touched. */
 sluice_status sluice_plan_probe(const sluice_plan_options *options, const char *folder,
                                 const sluice_blueprint *blueprint, const char *experts,
                                 const char *trunk, bool whole, sluice_plan_work *work,
