@@ -93,8 +93,8 @@ static bool generate(sluice_constraint *constraint, sluice_rng *rng, int32_t lef
 
 static const char *const grammars[] = {
     "root ::= [a-z]+ (\" \" [a-z]+)*",
-    "root ::= \"<\" name \">\" (root | text)* \"</\" name \">\"\nname ::= [a-z]{1,4}\n"
-    "text ::= [^<]{1,3}",
+    ("root ::= \"<\" name \">\" (root | text)* \"</\" name \">\"\nname ::= [a-z]{1,4}\n"
+     "text ::= [^<]{1,3}"),
     "root ::= ([0-9]{1,3} (\", \" | \"\\n\")){3}",
     "root ::= item ([,;] item){0,5}\nitem ::= \"(\" root \")\" | [A-Z] [a-z]* | .",
     "root ::= <think> [^<]* <think> \"x\" | \"<thi\" [a-z]*",

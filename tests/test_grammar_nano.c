@@ -87,7 +87,7 @@ static void count(bool is_valid, bool is_right, const char *text)
 {
     asked++;
     valid += is_valid;
-    right += is_right;
+    right += is_valid && is_right;
     if (constrained && !is_valid) fail_msg("no valid answer: %s", text);
 }
 
@@ -208,6 +208,41 @@ static void run_tasks(const char *model, const char *kind,
                   constrained ? "constrained" : "free", asked, valid, right);
 }
 
+/* Twelve tokens are enough for a whole answer, if not for a good one. */
+static void check_limits(void)
+{
+    static const char schema[] = "{\"properties\":{\"name\":{\"type\":\"string\"}},\"required\":"
+                                 "[\"name\"]}";
+    const sluice_model_info *info = sluice_engine_info(engine);
+    sluice_grammar *grammar = grammar_of(SLUICE_ANSWER_SCHEMA, schema);
+    sluice_constraint *constraint;
+    sluice_error err = {0};
+    int32_t ids[TOKENS_MAX], got;
+    sluice_finish finish;
+    must(sluice_constraint_new(grammar, trie, info->stop_ids, info->n_stop_ids, &constraint, &err),
+         &err);
+    for (int32_t limit = 12; limit <= 16; limit++) {
+        sluice_sampling sampling = sluice_sampling_recommended(true);
+        sampling.seed = (uint64_t)limit;
+        sluice_generation generation = {.prompt = &(int32_t){300},
+                                        .prompt_count = 1,
+                                        .tokens_max = limit,
+                                        .sampling = sampling,
+                                        .constraint = constraint};
+        sluice_constraint_restart(constraint);
+        sluice_session_clear(session);
+        must(sluice_generate(session, &generation, ids, &got, &finish, &err), &err);
+        if (finish == SLUICE_FINISH_LENGTH && !sluice_constraint_is_complete(constraint)) {
+            fail_msg("cut off after %d tokens", limit);
+        }
+        generation.ignore_stop = true;
+        assert_int_equal(sluice_generate(session, &generation, ids, &got, &finish, NULL),
+                         SLUICE_USAGE);
+    }
+    sluice_constraint_free(constraint);
+    sluice_grammar_free(grammar);
+}
+
 static void run_model(const char *model, const char *experts, const char *trunk)
 {
     char folder[FOLDERS_PATH_MAX];
@@ -226,6 +261,7 @@ static void run_model(const char *model, const char *experts, const char *trunk)
         run_tasks(model, "json", ask_for_json);
         run_tasks(model, "tool", ask_for_call);
     }
+    check_limits();
     sluice_token_trie_free(trie);
     sluice_session_close(session);
     sluice_engine_close(engine);

@@ -7,9 +7,9 @@
 #include "grammar/token_trie.h"
 
 /* A set this large means a grammar that is ambiguous beyond use. */
-#define SET_CONFIGS_MAX 65536u
-/* Bytes of all that is made between two collections. */
-#define MACHINE_BYTES_MAX ((size_t)256 << 20)
+#define SET_CONFIGS_MAX 16384u
+/* Bytes of each kind of thing that is made between two collections. */
+#define MACHINE_BYTES_MAX ((size_t)64 << 20)
 
 static uint32_t mix(uint32_t hash, uint32_t value)
 {
