@@ -185,7 +185,7 @@ static void guess(scenario *s)
     int32_t ids[COUNT_MAX];
     int layer = below(s, s->n_layers), n = draw_ids(s, layer, ids);
     sluice_experts_request(s->experts, layer, ids, n,
-                           below(s, 4) ? SLUICE_EXPERTS_LOOKAHEAD : SLUICE_EXPERTS_WARM);
+                           (sluice_experts_priority)(SLUICE_EXPERTS_LOOKAHEAD + below(s, 3)));
 }
 
 /* The error of a ticket must be about one of its experts, on a disk that has faults. */

@@ -77,11 +77,12 @@ struct sluice_experts {
     sluice_io_read *batch; /* [io->capacity], scratch of submitting */
     sluice_io_done *done;  /* [io->capacity], scratch of waiting */
     int32_t in_flight, loose, loose_in_flight;
+    int32_t depth;    /* reads in flight, without sweeps */
     int32_t *slot_of; /* [n_keys], -1 if the key has no slot */
     sluice_slot *slots;
     sluice_index_link *links;
-    sluice_index_list unused, queues[3]; /* queues by sluice_experts_priority */
-    sluice_index_list returned;          /* slots whose memory was given back to the system */
+    sluice_index_list unused, queues[SLUICE_EXPERTS_PRIORITIES];
+    sluice_index_list returned; /* slots whose memory was given back to the system */
     sluice_cache_policy *policy;
     sluice_ticket ticket;
     void (*trace)(void *context, int32_t layer, const int32_t *ids, int32_t n);
@@ -103,6 +104,8 @@ void sluice_cache_reap(sluice_experts *experts, int min);
 void sluice_cache_forget(sluice_experts *experts, int32_t slot);
 /* Evicts one record; false if all are busy. */
 bool sluice_cache_evict(sluice_experts *experts);
+/* Drops queued guesses about a layer. */
+void sluice_cache_drop_guesses(sluice_experts *experts, int32_t layer);
 /* Closes the ticket: unpins what it holds, forgets its queued reads, lets running ones finish. */
 void sluice_cache_end_ticket(sluice_experts *experts);
 

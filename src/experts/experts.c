@@ -16,8 +16,8 @@ static int32_t key_of(const sluice_experts *experts, int32_t layer, int32_t id)
 /* A lookahead read has turned out to be wanted, for the first time. */
 static void count_lookahead(sluice_experts *experts, const sluice_slot *slot)
 {
-    if (slot->origin == SLUICE_EXPERTS_LOOKAHEAD && slot->state != SLOT_QUEUED)
-        experts->stats.lookahead_used++;
+    bool guess = slot->origin == SLUICE_EXPERTS_LOOKAHEAD || slot->origin == SLUICE_EXPERTS_SWEEP;
+    if (guess && slot->state != SLOT_QUEUED) experts->stats.lookahead_used++;
 }
 
 static void demand_one(sluice_experts *experts, int32_t layer, int32_t id)
@@ -56,6 +56,7 @@ void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_
         experts->ticket.pending_first = experts->ticket.pending_end = 0;
         for (int32_t i = 0; i < n; i++)
             demand_one(experts, layer, ids[i]);
+        sluice_cache_drop_guesses(experts, layer);
     } else {
         for (int32_t i = 0; i < n; i++)
             if (experts->slot_of[key_of(experts, layer, ids[i])] < 0 &&

@@ -22,6 +22,8 @@ typedef struct sluice_experts sluice_experts;
 #define SLUICE_EXPERTS_BYTES_IN_FLIGHT ((uint64_t)32 << 20)
 #define SLUICE_EXPERTS_DEPTH_MIN 4
 #define SLUICE_EXPERTS_DEPTH_MAX 64
+/* And so much between tickets, within DEPTH_MAX, of what is nearly sure to be wanted. */
+#define SLUICE_EXPERTS_SWEEP_BYTES ((uint64_t)512 << 20)
 
 #define SLUICE_EXPERTS_COPIES_MAX 7
 
@@ -60,7 +62,7 @@ typedef struct sluice_experts_stats {
      * misses, promoted ones were already being read on a guess. */
     uint64_t requests, hits, misses, promoted;
     uint64_t bytes_read, reads;               /* that arrived well, guesses included */
-    uint64_t lookahead_reads, lookahead_used; /* started, and of them wanted later */
+    uint64_t lookahead_reads, lookahead_used; /* started on a guess, and of them wanted later */
     uint64_t wait_us;                         /* time next waited for the disk */
     uint64_t evictions, retries;
 } sluice_experts_stats;
@@ -68,7 +70,9 @@ typedef struct sluice_experts_stats {
 typedef enum sluice_experts_priority {
     SLUICE_EXPERTS_DEMAND,
     SLUICE_EXPERTS_LOOKAHEAD,
-    SLUICE_EXPERTS_WARM
+    SLUICE_EXPERTS_SWEEP,
+    SLUICE_EXPERTS_WARM,
+    SLUICE_EXPERTS_PRIORITIES /* how many */
 } sluice_experts_priority;
 
 sluice_status sluice_experts_open(const sluice_experts_options *options, sluice_experts **out,
@@ -78,9 +82,14 @@ void sluice_experts_close(sluice_experts *experts);
 /* Asks for n distinct experts of one layer. DEMAND: starts a ticket; every id is then handed out
  * exactly once by next, resident ones first. n may exceed the slots: further reads start as the
  * caller releases. Only one demand ticket is open at a time; an open one is abandoned. The caller
- * may hold at most slots_min records at once. LOOKAHEAD and WARM: a hint, no ticket, queued behind
- * demand; a lookahead may evict, a warm start only takes free slots; dropped when there is no slot.
- * n = 0 with LOOKAHEAD only moves queued reads along. */
+ * may hold at most slots_min records at once. It drops guesses about its layer that were wrong and
+ * have not started.
+ *
+ * LOOKAHEAD, SWEEP and WARM: a hint, no ticket, queued behind demand, dropped when there is no
+ * slot. A lookahead may evict. A sweep is nearly sure to be wanted next: it may evict a quarter of
+ * the cache, and between tickets far more of it is under way at once, so that the disk has enough
+ * to do until the next request. A warm start only takes free slots. n = 0 with LOOKAHEAD only moves
+ * queued reads along. */
 void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_t *ids, int32_t n,
                             sluice_experts_priority priority);
 

@@ -68,6 +68,9 @@ static sluice_status open_io(sluice_experts *experts, const sluice_experts_optio
 {
     if (options->io_engine) {
         experts->io = options->io_engine;
+        experts->depth = options->depth > 0 && options->depth < experts->io->capacity
+                             ? options->depth
+                             : experts->io->capacity;
         return SLUICE_OK;
     }
     int depth = options->depth;
@@ -79,7 +82,11 @@ static sluice_status open_io(sluice_experts *experts, const sluice_experts_optio
                                                     : (int)wanted;
         depth *= options->layers[0].n_copies + 1;
     }
-    SLUICE_TRY(sluice_io_open(options->io ? options->io : "auto", depth, options->layers[0].path,
+    uint64_t sweep = SLUICE_EXPERTS_SWEEP_BYTES / experts->slot_bytes;
+    int capacity = sweep > SLUICE_EXPERTS_DEPTH_MAX ? SLUICE_EXPERTS_DEPTH_MAX : (int)sweep;
+    if (capacity < depth) capacity = depth;
+    experts->depth = depth;
+    SLUICE_TRY(sluice_io_open(options->io ? options->io : "auto", capacity, options->layers[0].path,
                               &experts->io, err));
     experts->owns_io = true;
     return SLUICE_OK;
@@ -148,7 +155,7 @@ static sluice_status take_tables(sluice_experts *experts, sluice_error *err)
         !experts->batch || !experts->done)
         return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the tables of the expert cache");
     experts->unused = experts->returned = experts->ticket.arrived = SLUICE_INDEX_LIST_EMPTY;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SLUICE_EXPERTS_PRIORITIES; i++)
         experts->queues[i] = SLUICE_INDEX_LIST_EMPTY;
     for (int32_t i = 0; i < experts->n_slots; i++)
         sluice_index_list_push_back(&experts->unused, experts->links, i);

@@ -34,27 +34,47 @@ bool sluice_cache_evict(sluice_experts *experts)
     return true;
 }
 
-/* Drops the loose read that was queued last, warm start before lookahead. */
+/* Takes a read that has not started off its queue. */
+static void cancel(sluice_experts *experts, sluice_index_list *queue, int32_t index)
+{
+    sluice_index_list_remove(queue, experts->links, index);
+    sluice_cache_forget(experts, index);
+    experts->loose--;
+}
+
+void sluice_cache_drop_guesses(sluice_experts *experts, int32_t layer)
+{
+    for (int priority = SLUICE_EXPERTS_LOOKAHEAD; priority < SLUICE_EXPERTS_WARM; priority++) {
+        sluice_index_list *queue = &experts->queues[priority];
+        for (int32_t next, i = queue->first; i >= 0; i = next) {
+            next = experts->links[i].next;
+            if (experts->slots[i].layer == layer) cancel(experts, queue, i);
+        }
+    }
+}
+
+/* Drops the loose read that was queued last, warm start before guesses. */
 static bool cancel_loose(sluice_experts *experts)
 {
     for (int priority = SLUICE_EXPERTS_WARM; priority > SLUICE_EXPERTS_DEMAND; priority--) {
         sluice_index_list *queue = &experts->queues[priority];
         if (!queue->n) continue;
-        int32_t index = queue->last;
-        sluice_index_list_remove(queue, experts->links, index);
-        sluice_cache_forget(experts, index);
-        experts->loose--;
+        cancel(experts, queue, queue->last);
         return true;
     }
     return false;
 }
 
-/* Makes room for one record: the warm start takes free slots only, lookahead may evict, a demand
- * may also drop guesses that have not started. false if there is none. */
+/* Makes room for one record: the warm start takes free slots only, guesses may evict, a demand may
+ * also drop guesses that have not started. false if there is none. */
 static bool make_room(sluice_experts *experts, sluice_experts_priority priority)
 {
     if (priority != SLUICE_EXPERTS_DEMAND &&
         experts->loose >= sluice_experts_slots_now(experts) - experts->slots_min)
+        return false;
+    if (priority == SLUICE_EXPERTS_SWEEP &&
+        (experts->loose >= sluice_experts_slots_now(experts) / 4 ||
+         experts->loose >= experts->io->capacity))
         return false;
     if (experts->unused.n) return true;
     if (priority == SLUICE_EXPERTS_WARM) return false;
@@ -154,7 +174,8 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
         sluice_slot *slot = &experts->slots[sluice_index_list_pop(queue, experts->links)];
         slot->state = SLOT_READING;
         experts->loose_in_flight += !slot->in_ticket;
-        experts->stats.lookahead_reads += priority == SLUICE_EXPERTS_LOOKAHEAD;
+        experts->stats.lookahead_reads +=
+            priority == SLUICE_EXPERTS_LOOKAHEAD || priority == SLUICE_EXPERTS_SWEEP;
     }
     experts->in_flight += n;
     return n;
@@ -165,12 +186,16 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
  * Between tickets the disk is theirs. */
 static void submit(sluice_experts *experts)
 {
-    int capacity = experts->io->capacity;
+    bool open = experts->ticket.open;
     int32_t wanted = experts->queues[SLUICE_EXPERTS_DEMAND].n;
-    if (submit_from(experts, SLUICE_EXPERTS_DEMAND, capacity - experts->in_flight) < wanted) return;
-    int share = experts->ticket.open && capacity > 1 ? capacity / 2 : capacity;
-    for (int priority = SLUICE_EXPERTS_LOOKAHEAD; priority <= SLUICE_EXPERTS_WARM; priority++) {
-        int room = capacity - experts->in_flight;
+    int32_t room = experts->depth - experts->in_flight;
+    if (wanted && (room < 1 || submit_from(experts, SLUICE_EXPERTS_DEMAND, room) < wanted)) return;
+    for (int priority = SLUICE_EXPERTS_LOOKAHEAD; priority < SLUICE_EXPERTS_PRIORITIES;
+         priority++) {
+        bool sweep = priority == SLUICE_EXPERTS_SWEEP && !open;
+        int32_t depth = sweep ? experts->io->capacity : experts->depth;
+        int32_t share = open && depth > 1 ? depth / 2 : depth;
+        room = depth - experts->in_flight;
         if (room > share - experts->loose_in_flight) room = share - experts->loose_in_flight;
         if (room > 0) submit_from(experts, (sluice_experts_priority)priority, room);
     }

@@ -171,8 +171,6 @@ static sluice_status run_layers(sluice_forward *forward, const sluice_forward_pa
                                 const sluice_forward_callbacks *callbacks, sluice_error *err)
 {
     sluice_backend *be = forward->backend;
-    bool decode = rows == n_parts && rows <= SLUICE_LOOKAHEAD_ROWS;
-    sluice_lookahead *lookahead = decode ? forward->lookahead : NULL;
     SLUICE_TRY(sluice_embedding_run(forward->embedding, forward->tokens, rows, forward->h, err));
     for (int32_t i = 0; i < forward->model->config->layers; i++) {
         const sluice_model_layer *layer = &forward->model->layers[i];
@@ -183,7 +181,7 @@ static sluice_status run_layers(sluice_forward *forward, const sluice_forward_pa
                           forward->h);
         else
             be->gdn(be, &layer->gdn, forward->segments, forward->states, n_parts, rows, forward->h);
-        SLUICE_TRY(sluice_moe_run(forward->moe, i, rows, lookahead, forward->h, err));
+        SLUICE_TRY(sluice_moe_run(forward->moe, i, rows, forward->lookahead, forward->h, err));
         if (callbacks->layer) SLUICE_TRY(probe(forward, callbacks, i, rows, err));
     }
     return SLUICE_OK;

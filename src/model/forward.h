@@ -45,7 +45,7 @@ typedef struct sluice_forward_options {
     const sluice_policy *policy;
     int32_t rows_max;    /* rows of a batch */
     int32_t logits_rows; /* rows of logits computed at a time */
-    int32_t lookahead;   /* experts guessed for the next layer while decoding; 0: none */
+    int32_t lookahead;   /* experts guessed for the next layer, a row; 0: no lookahead */
 } sluice_forward_options;
 
 /* Everything in the options must outlive it, except the options. All scratch is taken here and

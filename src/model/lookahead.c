@@ -18,6 +18,7 @@ struct sluice_lookahead {
     float *probs;         /* [SLUICE_LOOKAHEAD_ROWS * guesses] */
     int32_t *ids, *order; /* [SLUICE_LOOKAHEAD_ROWS * guesses] */
     uint8_t *marked;      /* [experts]: guessed for the layer */
+    int32_t *all;         /* [experts]: 0, 1, 2, ... */
 };
 
 static size_t entries_of(int32_t guesses)
@@ -32,7 +33,8 @@ static size_t x_bytes(const sluice_config *config)
 
 static size_t host_bytes(const sluice_config *config, int32_t guesses)
 {
-    return entries_of(guesses) * (sizeof(float) + 2 * sizeof(int32_t)) + (size_t)config->experts;
+    return entries_of(guesses) * (sizeof(float) + 2 * sizeof(int32_t)) +
+           (size_t)config->experts * (sizeof(int32_t) + 1);
 }
 
 static int32_t cut(const sluice_config *config, int32_t guesses)
@@ -56,7 +58,10 @@ static sluice_status take_scratch(sluice_lookahead *self, sluice_error *err)
     self->probs = self->host;
     self->ids = (int32_t *)(void *)(self->probs + entries);
     self->order = self->ids + entries;
-    self->marked = (uint8_t *)(self->order + entries);
+    self->all = self->order + entries;
+    self->marked = (uint8_t *)(self->all + config->experts);
+    for (int32_t i = 0; i < config->experts; i++)
+        self->all[i] = i;
     return SLUICE_OK;
 }
 
@@ -114,6 +119,13 @@ void sluice_lookahead_guess(sluice_lookahead *self, int32_t layer, int32_t n,
     self->layer = layer;
     self->stats.guessed += (uint64_t)distinct;
     sluice_experts_request(self->experts, layer, self->order, distinct, SLUICE_EXPERTS_LOOKAHEAD);
+}
+
+void sluice_lookahead_sweep(sluice_lookahead *self, int32_t layer, int32_t distinct)
+{
+    int32_t experts = self->model->config->experts;
+    if (2 * distinct < experts) return;
+    sluice_experts_request(self->experts, layer, self->all, experts, SLUICE_EXPERTS_SWEEP);
 }
 
 void sluice_lookahead_compare(sluice_lookahead *self, int32_t layer, const int32_t *ids, int32_t n)

@@ -5,8 +5,11 @@
  * best guesses are queued behind demand reads and keep the disk busy while the next mixer computes.
  * What was guessed is compared with what was wanted, so that the recall can be told.
  *
+ * A chunk of a prompt that wants most experts of a layer will want most of the next one's too; then
+ * they are read in order, without asking a router.
+ *
  * A guess never changes a result: it only decides which bytes are in memory when they are asked
- * for. It is made for decoding alone; a prompt wants most experts of a layer in any case.
+ * for.
  *
  * What it does not do: read (experts/experts.h), or guess more than one layer ahead. */
 #ifndef SLUICE_MODEL_LOOKAHEAD_H
@@ -40,6 +43,10 @@ uint64_t sluice_lookahead_scratch_bytes(const sluice_config *config, int32_t gue
  * SLUICE_LOOKAHEAD_ROWS. */
 void sluice_lookahead_guess(sluice_lookahead *lookahead, int32_t layer, int32_t n,
                             const sluice_buffer *h);
+
+/* After a layer of a prompt that wanted so many distinct experts: begins with the next layer's if
+ * that is at least half of all. */
+void sluice_lookahead_sweep(sluice_lookahead *lookahead, int32_t layer, int32_t distinct);
 
 /* What a layer really wanted, n distinct experts; counts if it was the layer guessed for. */
 void sluice_lookahead_compare(sluice_lookahead *lookahead, int32_t layer, const int32_t *ids,

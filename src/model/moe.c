@@ -142,6 +142,15 @@ static sluice_status run_experts(sluice_moe *moe, int32_t layer, sluice_error *e
     }
 }
 
+static void look_ahead(sluice_lookahead *lookahead, int32_t layer, int32_t n, int32_t distinct,
+                       const sluice_buffer *h)
+{
+    if (n <= SLUICE_LOOKAHEAD_ROWS)
+        sluice_lookahead_guess(lookahead, layer, n, h);
+    else
+        sluice_lookahead_sweep(lookahead, layer, distinct);
+}
+
 sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_lookahead *lookahead,
                              sluice_buffer *h, sluice_error *err)
 {
@@ -161,7 +170,7 @@ sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_l
     moe->routed_ns += sluice_clock_ns() - start;
     be->combine(be, n, k, moe->weights, moe->y, moe->shared, h);
     if (lookahead && layer + 1 < moe->model->config->layers)
-        sluice_lookahead_guess(lookahead, layer + 1, n, h);
+        look_ahead(lookahead, layer + 1, n, distinct, h);
     return SLUICE_OK;
 }
 
