@@ -22,7 +22,7 @@ reset() {
     for tool in sh env cat test sleep; do ln -s "$(command -v $tool)" "$root/$tool"; done
     fake uname 'case $1 in -s) echo Linux ;; -m) echo riscv64 ;; esac'
     fake id 'echo 0'
-    for tool in gcc make cmake ninja clang clang-format-14 git jq setarch; do fake $tool; done
+    for tool in gcc make cmake ninja clang clang-format-14 curl git jq setarch; do fake $tool; done
     fake pkg-config
 }
 run() {
