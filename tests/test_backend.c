@@ -223,7 +223,8 @@ static void equal_experts_go_to_the_lower_index(void **state)
     const size_t bytes = sluice_weight_bytes(f32, odd.experts, odd.hidden);
     assert_int_equal(posix_memalign(&zeros, 64, bytes), 0);
     memset(zeros, 0, bytes);
-    const sluice_router_weights w = {b.layer.router.norm, {f32, odd.experts, odd.hidden, zeros}};
+    const sluice_router_weights w = {b.layer.router.norm,
+                                     {f32, odd.experts, odd.hidden, zeros, NULL}};
     int32_t ids[3 * 5];
     float probs[3 * 5];
     b.be->router(b.be, &w, 3, 5, b.h, b.x, ids, probs, NULL);

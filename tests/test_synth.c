@@ -137,7 +137,7 @@ static float *unpack(const sluice_container *container, const char *name, int32_
     float *out = malloc((size_t)*rows * (size_t)*cols * sizeof *out);
     assert_true(data && out);
     memcpy(data, file + tensor->offset, tensor->bytes);
-    sluice_weight weight = {tensor->format, *rows, *cols, data};
+    sluice_weight weight = {tensor->format, *rows, *cols, data, NULL};
     for (int32_t i = 0; i < *rows; i++)
         sluice_weight_unpack_row(&weight, i, out + (size_t)i * (size_t)*cols);
     free(data);

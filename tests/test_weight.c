@@ -56,7 +56,7 @@ static void assert_round_trip(sluice_weight_format f, int32_t rows, int32_t cols
                               const unsigned char *biases)
 {
     size_t groups = (size_t)(cols / f.group), row_bytes = (size_t)cols * f.bits / 8;
-    sluice_weight w = {f, rows, cols, NULL};
+    sluice_weight w = {f, rows, cols, NULL, NULL};
     void *panels = aligned_alloc(64, sluice_weight_bytes(f, rows, cols));
     sluice_weight_pack_affine(f, rows, cols, codes, scales, biases, panels);
     w.data = panels;
@@ -132,7 +132,7 @@ static void plain_round_trips_with_odd_columns_and_zero_padding(void **state)
         unsigned char *source = random_scales(&rng, f.kind, (size_t)rows * (size_t)cols);
         unsigned char *panels = aligned_alloc(64, bytes);
         sluice_weight_pack_plain(f, rows, cols, source, panels);
-        sluice_weight w = {f, rows, cols, panels};
+        sluice_weight w = {f, rows, cols, panels, NULL};
         float *row_values = malloc((size_t)cols * sizeof *row_values);
         double sum = 0, panel_sum = 0;
         for (int32_t row = 0; row < rows; row++) {

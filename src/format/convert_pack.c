@@ -83,7 +83,7 @@ static sluice_status change_format(const sluice_source_matrix *from, sluice_weig
         for (int i = 0; i < from->encoding->parts; i++)
             here[i] = parts[i] + (size_t)first * from->part[i].row_bytes;
         from->encoding->pack(from, n, here, at.panel);
-        sluice_weight panel = {from->format, n, from->cols, at.panel};
+        sluice_weight panel = {from->format, n, from->cols, at.panel, NULL};
         for (int32_t lane = 0; lane < n; lane++) {
             sluice_error inner = {0};
             sluice_weight_unpack_row(&panel, lane, at.row);

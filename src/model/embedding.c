@@ -92,7 +92,7 @@ static sluice_status run_block(sluice_embedding *embedding, const int32_t *token
         rows[i] = i * SLUICE_PANEL_ROWS + tokens[i] % SLUICE_PANEL_ROWS;
     }
     sluice_weight table = {model->embedding.format, BLOCK_TOKENS * SLUICE_PANEL_ROWS,
-                           model->config->hidden, embedding->panels};
+                           model->config->hidden, embedding->panels, NULL};
     embedding->backend->embed(embedding->backend, &table, rows, n, to);
     return SLUICE_OK;
 }

@@ -118,7 +118,7 @@ static sluice_status place_embedding(sluice_model *model, sluice_error *err)
                            sluice_container_trunk_path(model->container), config->vocab,
                            config->hidden);
     if (!model->embedding.data)
-        model->embedding = (sluice_weight){tensor->format, tensor->rows, tensor->cols, NULL};
+        model->embedding = (sluice_weight){tensor->format, tensor->rows, tensor->cols, NULL, NULL};
     model->embedding_offset = tensor->offset;
     return SLUICE_OK;
 }

@@ -181,7 +181,8 @@ static sluice_status read_wants(sluice_trunk *trunk, const files *in, char *matr
         } else {
             SLUICE_TRY(read_tensor(in, tensor, matrices, err));
             SLUICE_TRY(check_bytes(trunk, in, tensor, matrices, err));
-            *wanted->matrix = (sluice_weight){tensor->format, tensor->rows, tensor->cols, matrices};
+            *wanted->matrix =
+                (sluice_weight){tensor->format, tensor->rows, tensor->cols, matrices, NULL};
             matrices += round_up(tensor->bytes, PAGE);
         }
     }

@@ -30,6 +30,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "quant/low_rank.h"
 
 #define SLUICE_PANEL_ROWS 16
 #define SLUICE_LINE_BYTES 64
@@ -53,7 +54,8 @@ typedef struct sluice_weight_format {
 typedef struct sluice_weight {
     sluice_weight_format format;
     int32_t rows, cols;
-    const void *data; /* panels; 64-byte aligned; not owned */
+    const void *data;                /* panels; 64-byte aligned; not owned */
+    const sluice_low_rank *low_rank; /* added to the product; NULL: none */
 } sluice_weight;
 
 /* Refuses a format or shape that no layout exists for (affine cols must be a multiple of group);

@@ -41,7 +41,7 @@ check_weight check_weight_new(check *c, sluice_weight_format format, int32_t row
                               bool extreme)
 {
     check_weight out = {.memory = check_buffer_new(sluice_weight_bytes(format, rows, cols))};
-    out.w = (sluice_weight){format, rows, cols, out.memory.data};
+    out.w = (sluice_weight){format, rows, cols, out.memory.data, NULL};
     size_t n = (size_t)rows * (size_t)cols;
     if (format.kind != SLUICE_WEIGHT_AFFINE) {
         void *values = plain_values(c, format.kind, n, 0.05f, extreme);

@@ -44,7 +44,7 @@ static void quantize(random_layer *layer, sluice_weight_format format, int32_t r
             abort();
     }
     sluice_weight_pack_affine(format, rows, cols, codes, scales, biases, panels);
-    const sluice_weight weight = {format, rows, cols, panels};
+    const sluice_weight weight = {format, rows, cols, panels, NULL};
     for (int32_t r = 0; r < rows; r++)
         sluice_weight_unpack_row(&weight, r, plain + (size_t)r * (size_t)cols);
     for (int i = 0; i < 3; i++)
@@ -63,7 +63,7 @@ static sluice_weight matrix(random_layer *layer, int32_t rows, int32_t cols,
         quantize(layer, format, rows, cols, plain, panels);
     else
         sluice_weight_pack_plain(format, rows, cols, plain, panels);
-    return (sluice_weight){format, rows, cols, panels};
+    return (sluice_weight){format, rows, cols, panels, NULL};
 }
 
 static void init_attention(random_layer *layer)

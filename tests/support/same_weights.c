@@ -88,7 +88,7 @@ static void compare_trunk(const compare *with, int bits)
             if (!source_row(with, base, row, tensor->cols, want))
                 fail_msg("%s is not in the source", base);
             if (tensor->packed) {
-                sluice_weight weight = {tensor->format, tensor->rows, tensor->cols, panels};
+                sluice_weight weight = {tensor->format, tensor->rows, tensor->cols, panels, NULL};
                 sluice_weight_unpack_row(&weight, row, got);
             } else {
                 for (size_t c = 0; c < elements; c++)
