@@ -5,6 +5,9 @@
  * whole attention block, one expert on some rows), so that fusion, quantised activations and the
  * choice of kernel by the number of rows stay inside it.
  *
+ * A matrix may carry low-rank terms (adapters, quant/low_rank.h): every operation that multiplies
+ * by it adds them, but embed, router and head, whose matrices have none.
+ *
  * The rule that everything rests on: a row's result never depends on its neighbours in the step, on
  * the number of threads, or on the order in which operations on other rows ran. Inner dimensions
  * are accumulated in one fixed order whatever the number of rows.
@@ -37,6 +40,7 @@ typedef struct sluice_geometry {
     /* mixture of experts */
     int32_t experts, top_k, expert_width, shared_width;
     int32_t context_max;
+    int32_t low_rank; /* the most that the ranks of one matrix's low-rank terms sum up to */
 } sluice_geometry;
 
 /* Consecutive positions of one sequence in a step: rows [row, row+count) are positions

@@ -52,10 +52,10 @@ typedef struct sluice_cpu_worker {
 
 /* Scratch of the operations; R = rows_max. One allocation:
  *
- *   | x y | q8 | tiles | rope | workers | slots | then the largest of           |
- *   |                                           | attention: q k v out          |
- *   |                                           | gdn: qkv mixed z o a b g beta |
- *   |                                           | moe: logits gate up shared    |
+ *   | x y | q8 | tiles | rope | low rank | workers | slots | then the largest of           |
+ *   |                                                      | attention: q k v out          |
+ *   |                                                      | gdn: qkv mixed z o a b g beta |
+ *   |                                                      | moe: logits gate up shared    |
  */
 typedef struct sluice_cpu_scratch {
     float *x;                   /* [R, hidden], normed */
@@ -64,6 +64,7 @@ typedef struct sluice_cpu_scratch {
     sluice_cpu_tile *tiles;     /* [R] */
     float *cosines, *sines;     /* [R, rotary_dim / 2] */
     int32_t *rope_positions;    /* [R], position whose angles a row of the tables holds, or -1 */
+    float *low_rank;            /* [LINEARS_MAX, R, low_rank], middles of low-rank terms */
     sluice_cpu_worker *workers; /* [threads] */
     /* attention */
     float *q;                     /* [R, heads, 2 * head_dim], query then gate */
@@ -136,12 +137,24 @@ typedef struct sluice_cpu_piece {
 /* For n rows; matrices: how many of this shape a task multiplies. */
 sluice_cpu_cut sluice_cpu_cut_of(const sluice_weight *w, int32_t n, int32_t matrices);
 sluice_cpu_piece sluice_cpu_piece_of(const sluice_cpu_cut *cut, int32_t n, int32_t task);
-/* The piece of W x: y[t * ldy + output], t counted from the piece's first row. */
+/* The piece of W x and of its low-rank terms, whose middles are at middle (NULL: there are none):
+ * y[t * ldy + output], t counted from the piece's first row. */
 void sluice_cpu_linear_piece(const sluice_cpu *cpu, const sluice_weight *w,
-                             const sluice_cpu_rows *rows, const sluice_cpu_piece *piece, float *y,
-                             int64_t ldy);
+                             const sluice_cpu_rows *rows, const sluice_cpu_piece *piece,
+                             const float *middle, float *y, int64_t ldy);
 
 #define SLUICE_CPU_LINEARS_MAX 4
+
+/* cpu_low_rank.c */
+/* t[j] = A x of all terms of weights[j], for all rows, one term after the other ([n, rank] each);
+ * NULL where there are none. At most LINEARS_MAX matrices; valid until the next call. */
+void sluice_cpu_low_rank_in(sluice_cpu *cpu, const sluice_cpu_rows *rows,
+                            const sluice_weight *const *weights, int32_t n_weights,
+                            const float **t);
+/* Adds the terms' share to a piece; n: rows of t. */
+void sluice_cpu_low_rank_out(const sluice_cpu *cpu, const sluice_weight *w, int32_t n,
+                             const sluice_cpu_piece *piece, const float *t, float *y, int64_t ldy);
+
 typedef struct sluice_cpu_linear {
     const sluice_weight *w;
     float *y; /* [n, w->rows] */

@@ -35,17 +35,23 @@ sluice_cpu_piece sluice_cpu_piece_of(const sluice_cpu_cut *cut, int32_t n, int32
 }
 
 void sluice_cpu_linear_piece(const sluice_cpu *cpu, const sluice_weight *w,
-                             const sluice_cpu_rows *rows, const sluice_cpu_piece *piece, float *y,
-                             int64_t ldy)
+                             const sluice_cpu_rows *rows, const sluice_cpu_piece *piece,
+                             const float *middle, float *y, int64_t ldy)
 {
-    if (rows->quantized && sluice_q8_multiplies(w->format)) {
+    if (rows->quantized && sluice_q8_multiplies(w->format))
         cpu->kernels.linear_q8(w, piece->panel_begin, piece->panel_end, &rows->q8, piece->row,
                                piece->rows, y, ldy);
-        return;
-    }
-    cpu->kernels.linear_f32(w, piece->panel_begin, piece->panel_end,
-                            rows->x + (int64_t)piece->row * rows->cols, rows->cols, piece->rows, y,
-                            ldy);
+    else
+        cpu->kernels.linear_f32(w, piece->panel_begin, piece->panel_end,
+                                rows->x + (int64_t)piece->row * rows->cols, rows->cols, piece->rows,
+                                y, ldy);
+    if (middle) sluice_cpu_low_rank_out(cpu, w, rows->n, piece, middle, y, ldy);
+}
+
+static void observe(const sluice_cpu *cpu, const sluice_weight *w, const sluice_cpu_rows *rows)
+{
+    const sluice_observer *observer = cpu->backend.observer;
+    if (observer) observer->matrix(observer->context, w, rows->n, rows->x);
 }
 
 typedef struct linear_job {
@@ -53,6 +59,7 @@ typedef struct linear_job {
     const sluice_cpu_rows *rows;
     const sluice_cpu_linear *linears;
     sluice_cpu_cut cuts[SLUICE_CPU_LINEARS_MAX];
+    const float *middles[SLUICE_CPU_LINEARS_MAX];
 } linear_job;
 
 static void linear_task(void *context, int32_t task, int worker)
@@ -66,21 +73,25 @@ static void linear_task(void *context, int32_t task, int worker)
     const sluice_cpu_linear *linear = &job->linears[i];
     const sluice_cpu_piece piece = sluice_cpu_piece_of(&job->cuts[i], job->rows->n, task);
     const int64_t width = linear->w->rows;
-    sluice_cpu_linear_piece(job->cpu, linear->w, job->rows, &piece, linear->y + piece.row * width,
-                            width);
+    sluice_cpu_linear_piece(job->cpu, linear->w, job->rows, &piece, job->middles[i],
+                            linear->y + piece.row * width, width);
 }
 
 void sluice_cpu_linears(sluice_cpu *cpu, const sluice_cpu_rows *rows,
                         const sluice_cpu_linear *linears, int32_t n_linears)
 {
     linear_job job = {.cpu = cpu, .rows = rows, .linears = linears};
+    const sluice_weight *weights[SLUICE_CPU_LINEARS_MAX];
     int64_t work = 0;
     int32_t tasks = 0;
     for (int32_t i = 0; i < n_linears; i++) {
+        weights[i] = linears[i].w;
         job.cuts[i] = sluice_cpu_cut_of(linears[i].w, rows->n, 1);
         tasks += job.cuts[i].tasks;
         work += (int64_t)linears[i].w->rows * linears[i].w->cols * rows->n;
+        observe(cpu, linears[i].w, rows);
     }
+    sluice_cpu_low_rank_in(cpu, rows, weights, n_linears, job.middles);
     sluice_cpu_run(cpu, linear_task, &job, tasks, work);
 }
 
@@ -89,6 +100,7 @@ typedef struct add_job {
     const sluice_cpu_rows *rows;
     const sluice_weight *w;
     sluice_cpu_cut cut;
+    const float *middle;
     float *y, *h;
 } add_job;
 
@@ -101,7 +113,8 @@ static void add_task(void *context, int32_t task, int worker)
     const int32_t end = piece.panel_end * SLUICE_PANEL_ROWS;
     const int32_t columns = (end < job->w->rows ? end : job->w->rows) - begin;
     (void)worker;
-    sluice_cpu_linear_piece(job->cpu, job->w, job->rows, &piece, job->y + piece.row * width, width);
+    sluice_cpu_linear_piece(job->cpu, job->w, job->rows, &piece, job->middle,
+                            job->y + piece.row * width, width);
     for (int32_t i = piece.row; i < piece.row + piece.rows; i++) {
         float *h = job->h + i * width + begin;
         const float *y = job->y + i * width + begin;
@@ -116,5 +129,7 @@ void sluice_cpu_linear_add(sluice_cpu *cpu, const sluice_cpu_rows *rows, const s
 {
     add_job job = {.cpu = cpu, .rows = rows, .w = w, .y = y, .h = h};
     job.cut = sluice_cpu_cut_of(w, rows->n, 1);
+    observe(cpu, w, rows);
+    sluice_cpu_low_rank_in(cpu, rows, &w, 1, &job.middle);
     sluice_cpu_run(cpu, add_task, &job, job.cut.tasks, (int64_t)w->rows * w->cols * rows->n);
 }

@@ -76,6 +76,7 @@ typedef struct mlp_job {
     const sluice_expert_weights *w;
     const sluice_cpu_rows *rows;
     sluice_cpu_cut cut;
+    const float *middles[2]; /* of gate and up, then of down */
     float *gate, *up;
     /* down only */
     float *y;   /* [n, hidden] */
@@ -99,8 +100,10 @@ static void gate_up_task(void *context, int32_t task, int worker)
     const int64_t width = gate->rows, at = piece.row * width;
     const int32_t columns = piece_columns(&piece, gate);
     (void)worker;
-    sluice_cpu_linear_piece(job->cpu, gate, job->rows, &piece, job->gate + at, width);
-    sluice_cpu_linear_piece(job->cpu, &job->w->up, job->rows, &piece, job->up + at, width);
+    sluice_cpu_linear_piece(job->cpu, gate, job->rows, &piece, job->middles[0], job->gate + at,
+                            width);
+    sluice_cpu_linear_piece(job->cpu, &job->w->up, job->rows, &piece, job->middles[1], job->up + at,
+                            width);
     for (int32_t i = 0; i < piece.rows; i++) {
         const int64_t first = at + i * width + piece.panel_begin * SLUICE_PANEL_ROWS;
         job->cpu->ops->swiglu(job->gate + first, job->up + first, columns, job->gate + first);
@@ -116,7 +119,8 @@ static void down_task(void *context, int32_t task, int worker)
     const int32_t columns = piece_columns(&piece, down);
     const int64_t first = (int64_t)piece.panel_begin * SLUICE_PANEL_ROWS;
     (void)worker;
-    sluice_cpu_linear_piece(job->cpu, down, job->rows, &piece, job->y + piece.row * width, width);
+    sluice_cpu_linear_piece(job->cpu, down, job->rows, &piece, job->middles[0],
+                            job->y + piece.row * width, width);
     for (int32_t i = piece.row; i < piece.row + piece.rows; i++) {
         float *y = job->y + i * width + first;
         for (int32_t c = 0; job->scale && c < columns; c++) {
@@ -132,12 +136,14 @@ static void mlp(sluice_cpu *cpu, mlp_job *job)
 {
     const sluice_cpu_rows *x = job->rows;
     const sluice_weight *const readers[] = {&job->w->down};
+    const sluice_weight *const inputs[] = {&job->w->gate, &job->w->up};
     const int32_t width = job->w->gate.rows;
     const int64_t work = (int64_t)width * job->w->gate.cols * x->n;
     job->cpu = cpu;
     job->gate = cpu->scratch.gate;
     job->up = cpu->scratch.up;
     job->cut = sluice_cpu_cut_of(&job->w->gate, x->n, 2);
+    sluice_cpu_low_rank_in(cpu, x, inputs, 2, job->middles);
     sluice_cpu_run(cpu, gate_up_task, job, job->cut.tasks, 2 * work);
 
     sluice_cpu_rows inner;
@@ -145,6 +151,7 @@ static void mlp(sluice_cpu *cpu, mlp_job *job)
                        &inner);
     job->rows = &inner;
     job->cut = sluice_cpu_cut_of(&job->w->down, x->n, 1);
+    sluice_cpu_low_rank_in(cpu, &inner, readers, 1, job->middles);
     sluice_cpu_run(cpu, down_task, job, job->cut.tasks, work);
 }
 
@@ -173,6 +180,9 @@ void sluice_cpu_expert(sluice_backend *be, const sluice_expert_weights *w, const
                        readers, 2, &gathered);
     job.rows = &gathered;
     mlp(cpu, &job);
+    const sluice_observer *observer = be->observer;
+    if (observer)
+        observer->expert(observer->context, w, m, in, cpu->scratch.gate, w->shares, slots);
 }
 
 void sluice_cpu_shared_expert(sluice_backend *be, const sluice_shared_weights *w, int32_t n,
@@ -187,6 +197,9 @@ void sluice_cpu_shared_expert(sluice_backend *be, const sluice_shared_weights *w
     sluice_cpu_linears(cpu, &rows, &(sluice_cpu_linear){&w->gate, scale}, 1);
     cpu->ops->sigmoid(scale, n);
     mlp(cpu, &(mlp_job){.w = &w->expert, .rows = &rows, .y = sluice_cpu_floats(y), .scale = scale});
+    const sluice_observer *observer = be->observer;
+    if (observer)
+        observer->expert(observer->context, &w->expert, n, rows.x, cpu->scratch.gate, scale, NULL);
 }
 
 typedef struct combine_job {

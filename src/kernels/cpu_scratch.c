@@ -127,6 +127,7 @@ size_t sluice_cpu_scratch_lay_out(const sluice_geometry *g, int32_t rows_max, in
     scratch->cosines = carve_floats(&from, rows * (g->rotary_dim / 2));
     scratch->sines = carve_floats(&from, rows * (g->rotary_dim / 2));
     scratch->rope_positions = carve(&from, (size_t)rows, sizeof *scratch->rope_positions);
+    scratch->low_rank = carve_floats(&from, SLUICE_CPU_LINEARS_MAX * rows * g->low_rank);
     lay_out_workers(g, threads, &from, scratch);
     lay_out_slots(g, &from, scratch);
 

@@ -103,6 +103,13 @@ typedef struct sluice_ops {
     void (*combine)(const float *weights, const float *y, int32_t k, const float *shared, int32_t n,
                     float *h);
 
+    /* t[r] = scale * dot(x, a[r * n ..]), r < rank */
+    void (*low_rank_in)(const float *x, const float *a, int32_t rank, float scale, int32_t n,
+                        float *t);
+    /* y[i] += sum over r < rank, r ascending, of t[r] * b[r * b_row + i], i < n */
+    void (*low_rank_out)(const float *t, const float *b, int64_t b_row, int32_t rank, int32_t n,
+                         float *y);
+
     /* out[r][c] = silu(sum over t < width of taps[c * width + t] * rows[r + t][c]), t ascending,
      * for count rows and n channels; out rows are out_row floats apart. */
     void (*conv)(const float *const *rows, int32_t count, const float *taps, int32_t width,

@@ -4,6 +4,7 @@
 #include "kernels/gdn_block_body.h"
 #include "kernels/gdn_body.h"
 #include "kernels/gemm_body.h"
+#include "kernels/low_rank_body.h"
 #include "kernels/norm_body.h"
 #include "kernels/ops.h"
 #include "kernels/rowwise_body.h"
@@ -19,6 +20,8 @@ const sluice_ops OPS_TABLE = {
     .gdn_gates = gdn_gates,
     .softmax = softmax,
     .combine = combine,
+    .low_rank_in = low_rank_in,
+    .low_rank_out = low_rank_out,
     .conv = conv,
     .gemm = gemm,
     .attention = attention,

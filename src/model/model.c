@@ -187,7 +187,7 @@ static sluice_status model_new(const sluice_container *container,
     model->config = config;
     model->budget = options->budget;
     model->geometry = sluice_model_geometry(config);
-    model->fingerprint = fingerprint(container, config);
+    model->fingerprint = model->fingerprint_bare = fingerprint(container, config);
     *out = model;
     return SLUICE_OK;
 }

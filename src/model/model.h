@@ -11,6 +11,7 @@
 #ifndef SLUICE_MODEL_MODEL_H
 #define SLUICE_MODEL_MODEL_H
 
+#include "adapter/adapter.h"
 #include "backend/backend.h"
 #include "base/memory.h"
 #include "format/container.h"
@@ -33,7 +34,12 @@ typedef struct sluice_model {
     uint64_t embedding_offset;  /* of its panels in the trunk file */
     const float *norm;          /* [hidden], final */
     sluice_weight head;         /* [vocab, hidden] */
-    uint32_t fingerprint; /* of geometry, formats and all checksums: same model, same number */
+    uint32_t
+        fingerprint; /* of geometry, formats, all checksums, adapters: same model, same number */
+    uint32_t fingerprint_bare; /* without adapters */
+
+    sluice_adapter **adapters; /* that are attached, in order; not owned */
+    int32_t n_adapters;
 
     sluice_budget *budget;
     void *matrices, *vectors;
@@ -56,6 +62,20 @@ sluice_status sluice_model_open(const sluice_container *container,
                                 const sluice_model_options *options, sluice_model **out,
                                 sluice_error *err);
 void sluice_model_close(sluice_model *model);
+
+/* Adds adapters to the model, in this order: matrices of the trunk carry their terms from now on,
+ * experts' are found by sluice_model_low_rank. The adapters' terms are linked to each other, so a
+ * set serves one model; sets and array must outlive the model or the next call (n = 0 takes all
+ * away). The fingerprint becomes that of model, values and scales. */
+void sluice_model_attach(sluice_model *model, sluice_adapter **adapters, int32_t n);
+/* The terms beside a matrix, or NULL. */
+const sluice_low_rank *sluice_model_low_rank(const sluice_model *model, int32_t layer,
+                                             sluice_adapter_module module, int32_t expert);
+/* Gives an expert's weights their terms. */
+void sluice_model_adapt_expert(const sluice_model *model, int32_t layer, int32_t expert,
+                               sluice_expert_weights *weights);
+/* The most that the ranks of one matrix's terms sum up to (sluice_geometry.low_rank). */
+int32_t sluice_model_low_rank_max(sluice_adapter *const *adapters, int32_t n);
 
 /* The sizes of config that the backend takes. */
 sluice_geometry sluice_model_geometry(const sluice_config *config);

@@ -126,6 +126,7 @@ static void run_expert(sluice_moe *moe, int32_t layer, int32_t id, const void *r
     int32_t begin = moe->begin[id], count = moe->begin[id + 1] - begin;
     sluice_record_weights(moe->model->layers[layer].record, moe->model->config, record,
                           &weights.gate, &weights.up, &weights.down);
+    if (moe->model->n_adapters) sluice_model_adapt_expert(moe->model, layer, id, &weights);
     moe->backend->expert(moe->backend, &weights, moe->rows + begin, moe->slots + begin, count,
                          moe->x, moe->y);
 }

@@ -112,6 +112,34 @@ static void truth_gates(const ops_call *a, double *const *want)
     }
 }
 
+static void call_low_rank_in(const sluice_ops *ops, const ops_call *a)
+{
+    ops->low_rank_in(a->buffers[0], a->buffers[1], a->k, 0.75f, a->n, a->buffers[2]);
+}
+
+static void truth_low_rank_in(const ops_call *a, double *const *want)
+{
+    for (int32_t r = 0; r < a->k; r++) {
+        double sum = 0.0;
+        for (int32_t i = 0; i < a->n; i++)
+            sum += (double)a->buffers[0][i] * (double)a->buffers[1][r * a->n + i];
+        want[0][r] = 0.75 * sum;
+    }
+}
+
+/* Rows of b are n + 3 apart. */
+static void call_low_rank_out(const sluice_ops *ops, const ops_call *a)
+{
+    ops->low_rank_out(a->buffers[0], a->buffers[1], a->n + 3, a->k, a->n, a->buffers[2]);
+}
+
+static void truth_low_rank_out(const ops_call *a, double *const *want)
+{
+    for (int32_t i = 0; i < a->n; i++)
+        for (int32_t r = 0; r < a->k; r++)
+            want[0][i] += (double)a->buffers[0][r] * (double)a->buffers[1][r * (a->n + 3) + i];
+}
+
 static void call_softmax(const sluice_ops *ops, const ops_call *a)
 {
     ops->softmax(a->buffers[0], a->n);
@@ -203,6 +231,26 @@ static void check_rows(check *c, int32_t n, float scale)
          3,
          1,
          {(size_t)k, (size_t)k * s, s, s},
+         .n = n,
+         .k = k},
+        {"low_rank_in",
+         NULL,
+         call_low_rank_in,
+         truth_low_rank_in,
+         1e-4,
+         2,
+         1,
+         {s, (size_t)k * s, (size_t)k},
+         .n = n,
+         .k = k},
+        {"low_rank_out",
+         NULL,
+         call_low_rank_out,
+         truth_low_rank_out,
+         1e-4,
+         2,
+         1,
+         {(size_t)k, (size_t)(k * (n + 3)), s},
          .n = n,
          .k = k},
         {"conv",
