@@ -97,6 +97,10 @@ typedef struct sluice_router_weights {
 
 typedef struct sluice_expert_weights {
     sluice_weight gate, up, down; /* [width, hidden], [width, hidden], [hidden, width] */
+    /* For observers alone: whose they are (shares is NULL for a shared expert), and the weight in
+     * the sum of what goes into each slot. */
+    int32_t layer, id;
+    const float *shares;
 } sluice_expert_weights;
 
 typedef struct sluice_shared_weights {
@@ -104,8 +108,22 @@ typedef struct sluice_shared_weights {
     sluice_weight gate; /* [1, hidden] */
 } sluice_shared_weights;
 
+/* Somebody who watches what enters the matrices, to weigh quantisation by it. Called in the thread
+ * that drives the backend, once an operation; rows are valid during the call. A backend may have no
+ * observers. */
+typedef struct sluice_observer {
+    void *context;
+    /* x [n, cols] is multiplied by w: any matrix but those of experts. */
+    void (*matrix)(void *context, const sluice_weight *w, int32_t n, const float *x);
+    /* x [n, hidden] entered gate and up, inner [n, width] down. Row i counts shares[slots[i]] in
+     * the sum, or shares[i] where slots is NULL (a shared expert). */
+    void (*expert)(void *context, const sluice_expert_weights *w, int32_t n, const float *x,
+                   const float *inner, const float *shares, const int32_t *slots);
+} sluice_observer;
+
 struct sluice_backend {
     const char *name;
+    const sluice_observer *observer; /* not owned; NULL, as a backend is made: nobody watches */
 
     /* Memory. new: zeroed, charged to the budget given at creation. read/write: byte ranges,
      * between host memory and the buffer. copy: within or between buffers. */
