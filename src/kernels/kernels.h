@@ -46,6 +46,12 @@ typedef struct sluice_kernels {
     void (*linear_f32)(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                        const float *x, int64_t ldx, int32_t n, float *y, int64_t ldy);
 
+    /* Columns [col, col + cols) of one panel as f32: out[c * ldo + r] is row r of the panel, column
+     * col + c. col and cols are multiples of the format's group. What a product with the transposed
+     * matrix reads, a piece at a time. */
+    void (*unpack_f32)(const sluice_weight *w, int32_t panel, int32_t col, int32_t cols, float *out,
+                       int64_t ldo);
+
     /* Rows [begin, end) of x (x[t*ldx + c]) into q: per block scale = max|x| / 127, codes
      * rounded to nearest even; blocks with max|x| below 1e-30 become zero. */
     void (*quantize_q8)(const float *x, int64_t ldx, int32_t begin, int32_t end,

@@ -63,8 +63,9 @@ V16_INLINE void affine_one(const sluice_weight *w, int bits, const uint8_t *pane
     }
 }
 
+/* Column c of the chunk goes to out + c * ldo. */
 V16_INLINE void affine_unpack(const sluice_weight *w, int bits, const uint8_t *panel, int32_t col,
-                              int32_t cols, column_line *out)
+                              int32_t cols, float *out, int64_t ldo)
 {
     sluice_weight_format format = w->format;
     int units = format.group / SLUICE_UNIT_COLS, scale_bytes = linear_scale_bytes(format.scale);
@@ -74,8 +75,9 @@ V16_INLINE void affine_unpack(const sluice_weight *w, int bits, const uint8_t *p
         const uint8_t *tail = panel + units * linear_unit_bytes(bits);
         v16f scale = linear_scales(tail, format.scale);
         v16f bias = linear_scales(tail + scale_bytes, format.scale);
-        for (; panel < tail; panel += linear_unit_bytes(bits), out += SLUICE_UNIT_COLS)
-            FOR_UNIT_COLUMNS(panel, bits, scale, bias, c, weights, v16_store(out[c], weights))
+        for (; panel < tail; panel += linear_unit_bytes(bits), out += SLUICE_UNIT_COLS * ldo)
+            FOR_UNIT_COLUMNS(panel, bits, scale, bias, c, weights,
+                             v16_store(out + c * ldo, weights))
         panel = tail + 2 * scale_bytes;
     }
 }
@@ -148,7 +150,7 @@ static const column_line *unpack_chunk(const sluice_weight *w, const uint8_t *pa
 {
     if (w->format.kind == SLUICE_WEIGHT_F32)
         return (const column_line *)(const void *)(panel + (int64_t)col * SLUICE_LINE_BYTES);
-#define AFFINE(bits) affine_unpack(w, bits, panel, col, cols, buffer)
+#define AFFINE(bits) affine_unpack(w, bits, panel, col, cols, buffer[0], SLUICE_PANEL_ROWS)
 #define PLAIN(kind)                                                                                \
     for (int32_t c = 0; c < cols; c++)                                                             \
     v16_store(buffer[c], half_column(kind, panel, col + c))
@@ -241,7 +243,22 @@ static void linear_f32(const sluice_weight *w, int32_t panel_begin, int32_t pane
     }
 }
 
+static void unpack_f32(const sluice_weight *w, int32_t panel, int32_t col, int32_t cols, float *out,
+                       int64_t ldo)
+{
+    const size_t bytes = sluice_weight_panel_bytes(w->format, w->cols);
+    const uint8_t *data = (const uint8_t *)w->data + (size_t)panel * bytes;
+#define AFFINE(bits) affine_unpack(w, bits, data, col, cols, out, ldo)
+#define PLAIN(kind)                                                                                \
+    for (int32_t c = 0; c < cols; c++)                                                             \
+    v16_store(out + c * ldo, plain_column(kind, data, col + c))
+    SWITCH_FORMAT(w->format, AFFINE, PLAIN)
+#undef AFFINE
+#undef PLAIN
+}
+
 void LINEAR_F32_INIT(sluice_kernels *table)
 {
     table->linear_f32 = linear_f32;
+    table->unpack_f32 = unpack_f32;
 }

@@ -36,7 +36,7 @@ typedef struct check_family {
     const char *const *defects; /* names, NULL at the end; or NULL */
 } check_family;
 
-extern const check_family check_linear_f32, check_quantize_q8, check_linear_q8;
+extern const check_family check_linear_f32, check_unpack_f32, check_quantize_q8, check_linear_q8;
 extern const check_family check_ops_rows, check_ops_mixers;
 
 /* Counts a failure of the family and, a few times, prints it with the seed. */
