@@ -28,14 +28,14 @@ fi
 
 step "address and undefined behaviour sanitizers"
 tools/build.sh asan
-UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1 tools/run-ctest.sh build/asan -LE tools
+UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1 tools/run-ctest.sh build/asan -LE 'tools|release'
 
 step "thread sanitizer, on the tests that use threads"
 SLUICE_TARGET=threaded_tests tools/build.sh tsan
 # gcc 12's thread sanitizer cannot place its shadow when the kernel randomises addresses by more than 28 bits.
 norandom=()
 if setarch -R true 2>/dev/null; then norandom=(setarch -R); fi
-TSAN_OPTIONS=halt_on_error=1 "${norandom[@]}" tools/run-ctest.sh build/tsan -L threads
+TSAN_OPTIONS=halt_on_error=1 "${norandom[@]}" tools/run-ctest.sh build/tsan -L threads -LE release
 
 step "fuzzing smoke run"
 if have clang; then

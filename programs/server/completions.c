@@ -63,8 +63,8 @@ static json_t *logprobs_json(const completion *c, const server_job *job, bool pr
 {
     const server_job_request *r = &job->request;
     size_t wide = (size_t)(r->top + 1);
-    lists l = {json_array(), json_array(), json_array(), json_array(), offset};
     if (r->top < 0) return json_null();
+    lists l = {json_array(), json_array(), json_array(), json_array(), offset};
     for (size_t i = 0; prompt && i < r->prompt.count; i++)
         add_token(c->server, &l, r->prompt.ids[i], i ? job->prompt_logprobs + i * wide : NULL,
                   r->top);

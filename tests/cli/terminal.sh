@@ -14,6 +14,15 @@ start() { # start OPTIONS...: a chat on a terminal; its screen is $scratch/scree
     echo >>"$scratch/checks"
 }
 keys() { printf "$@" >&3; }
+asked() { # asked TEXT: TEXT was shown, and the chat waits for a line again
+    wait_for "$scratch/screen" "$1"
+    tries=0
+    until [ "$(tail -c 2 "$scratch/screen")" = "> " ]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 600 ] || fail "no prompt after '$1': $(tail -c 400 "$scratch/screen")"
+        sleep 0.05
+    done
+}
 finish() { # finish STATUS: waits for the chat to end by itself
     exec 3>&-
     status=0
@@ -24,9 +33,9 @@ finish() { # finish STATUS: waits for the chat to end by itself
 # An answer; then backspace and history: the line is typed wrong, mended, and called up again.
 start --think off --temp 0
 keys 'What is the capital of Italx\177y?\r'
-wait_for "$scratch/screen" Rome
+asked Rome
 keys '/new\r'
-wait_for "$scratch/screen" "a new conversation"
+asked "a new conversation"
 keys '\033[A\033[A\r'
 tries=0
 until [ "$(grep -ao Rome "$scratch/screen" | wc -l)" -ge 2 ]; do
@@ -34,6 +43,7 @@ until [ "$(grep -ao Rome "$scratch/screen" | wc -l)" -ge 2 ]; do
     [ "$tries" -lt 600 ] || fail "the history did not bring the question back"
     sleep 0.05
 done
+asked Rome
 # Ctrl-C while typing drops the line and stays.
 keys 'half a line\003'
 wait_for "$scratch/screen" "Ctrl-D or /quit leaves"
