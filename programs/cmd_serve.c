@@ -18,6 +18,8 @@
 #include "server/http.h"
 #include "server/replay.h"
 #include "server/scheduler.h"
+#include "server/settings.h"
+#include "server/store.h"
 
 typedef struct serve_args {
     cli_model_flags model;
@@ -50,6 +52,11 @@ static const cli_option options[] = {
     {"keep", 0, CLI_SIZE, "SIZE", AT(keep_bytes), 0, 0,
      "Memory for the states of earlier conversations and prompts, within --memory (1GiB)."},
     {"no-keep", 0, CLI_FLAG, NULL, AT(no_keep), 0, 0, "Keep no states."},
+    {"state", 0, CLI_TEXT, "DIR", AT(state), 0, 0,
+     "Keep states, sampled answers and responses in this folder too, so that conversations go on "
+     "from where they were after a restart (none)."},
+    {"state-limit", 0, CLI_SIZE, "SIZE", AT(state_bytes), 0, 0,
+     "What that folder may take (16GiB); the least recently used goes first."},
     {"connections", 0, CLI_INTEGER, "N", AT(connections_max), 1, 65536,
      "Connections that may be open at the same time (256)."},
     {"body", 0, CLI_SIZE, "SIZE", AT(body_bytes_max), 0, 0, "Largest request (32MiB)."},
@@ -131,6 +138,8 @@ static int serve(server *s)
      * scheduler, so it goes last. */
     server_scheduler_cancel(s->scheduler);
     server_http_stop(http);
+    server_store_close(s->store); /* all states are in their files before their snapshots go */
+    s->store = NULL;
     server_scheduler_free(s->scheduler);
     return status;
 }
@@ -178,24 +187,35 @@ static const char *last_part(char *path)
 
 static int open_and_serve(const char *model, char *path, serve_args *args)
 {
-    server s = {.options = args->server, .name = last_part(path), .started = time(NULL)};
+    server s = {.options = args->server,
+                .model = &args->model,
+                .name = last_part(path),
+                .started = time(NULL)};
     if (s.options.no_keep) s.options.keep_bytes = 0;
     /* Room for kept states, which must not depend on what the expert cache leaves. */
-    args->model.sessions = s.options.parallel + (s.options.keep_bytes ? 2 : 0);
+    bool keeps = s.options.keep_bytes > 0 || s.options.state;
+    args->model.sessions = s.options.parallel + (keeps ? 2 : 0);
     int status = cli_engine_open(model, &args->model, s.options.quiet, &s.engine);
     if (status != CLI_OK) return status;
     s.tokenizer = sluice_engine_tokenizer(s.engine);
     s.info = sluice_engine_info(s.engine);
-    s.replay = server_replay_new();
     sluice_error err = {0};
+    if (s.options.state && server_store_open(s.options.state, s.options.state_bytes,
+                                             server_identity(&s), &s.store, &err) == SLUICE_OK)
+        s.replay = server_replay_new(s.store, s.info->vocab);
+    else if (!s.options.state)
+        s.replay = server_replay_new(NULL, s.info->vocab);
     if (!s.tokenizer)
         status = cli_fail("the model has no tokenizer.json");
+    else if (err.code != SLUICE_OK)
+        status = cli_fail_error(&err);
     else if (!s.replay)
         status = cli_fail("not enough memory for the server");
     else if (sluice_token_trie_new(s.tokenizer, &s.trie, &err) != SLUICE_OK)
         status = cli_fail_error(&err);
     else
         status = serve(&s);
+    server_store_close(s.store);
     sluice_token_trie_free(s.trie);
     server_replay_free(s.replay);
     sluice_engine_close(s.engine);
@@ -212,7 +232,8 @@ static int run(int argc, char **argv)
                                   .slice = 256,
                                   .timeout_s = 60,
                                   .body_bytes_max = (uint64_t)32 << 20,
-                                  .keep_bytes = (uint64_t)1 << 30}};
+                                  .keep_bytes = (uint64_t)1 << 30,
+                                  .state_bytes = (uint64_t)16 << 30}};
     const char *positional[CLI_POSITIONAL_MAX];
     char *key = NULL, *path = NULL;
     int status = cli_options_parse(&cli_command_serve, argc, argv, &args, positional);

@@ -17,6 +17,9 @@ extern "C" {
 
 typedef struct sluice_snapshot sluice_snapshot;
 
+/* Of the engine's model: files of one fingerprint fit no other. */
+uint32_t sluice_engine_fingerprint(const sluice_engine *engine);
+
 /* SLUICE_NO_MEMORY: over the budget; freeing other snapshots helps. */
 sluice_status sluice_snapshot_take(sluice_session *session, sluice_snapshot **out,
                                    sluice_error *err);
@@ -36,6 +39,13 @@ sluice_status sluice_snapshot_write(const sluice_snapshot *snapshot, const char 
                                     sluice_error *err);
 sluice_status sluice_snapshot_read(const char *path, sluice_session *session, sluice_snapshot **out,
                                    sluice_error *err);
+
+/* What a file says about itself, without reading more than its beginning: how many tokens it holds,
+ * and its size. Another model or version is SLUICE_UNSUPPORTED, more tokens than the session has
+ * room for SLUICE_LIMIT, no such file or a truncated one SLUICE_CORRUPT. Damage further on is found
+ * when it is read. */
+sluice_status sluice_snapshot_look(const sluice_session *session, const char *path,
+                                   int32_t *positions, uint64_t *bytes, sluice_error *err);
 
 #ifdef __cplusplus
 }

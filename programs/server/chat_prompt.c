@@ -173,6 +173,7 @@ server_job *server_chat_job(server *s, server_chat *chat, uint64_t client, serve
         server_sampling_resolve(&chat->sampling, sluice_sampling_recommended(out->thinking));
     out->top = chat->top;
     out->keep = true;
+    out->to_file = true;
     out->client = client;
     if (s->options.log_prompts) {
         sluice_text text = {0};

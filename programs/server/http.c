@@ -15,6 +15,7 @@
 #include "output.h"
 #include "server/access.h"
 #include "server/deadline.h"
+#include "server/hash.h"
 #include "server/listen.h"
 #include "server/routes.h"
 
@@ -66,12 +67,11 @@ int server_request_socket(const server_request *request)
     return info ? info->connect_fd : -1;
 }
 
-/* FNV-1a over the address without its port. */
+/* Of the address without its port. */
 uint64_t server_request_client(const server_request *request)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    uint64_t hash = 14695981039346656037u;
     const unsigned char *bytes = NULL;
     size_t n = 0;
     if (info && info->client_addr && info->client_addr->sa_family == AF_INET) {
@@ -82,9 +82,7 @@ uint64_t server_request_client(const server_request *request)
             (const unsigned char *)&((struct sockaddr_in6 *)(void *)info->client_addr)->sin6_addr;
         n = sizeof(struct in6_addr);
     }
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ bytes[i]) * 1099511628211u;
-    return hash;
+    return server_hash(SERVER_HASH_START, bytes, n);
 }
 
 static void answer(server_request *request, int status, const char *type,

@@ -3,6 +3,7 @@
 
 #include "server/routes.h"
 #include "server/scheduler.h"
+#include "server/settings.h"
 
 void server_health(server_request *request)
 {
@@ -15,10 +16,10 @@ void server_health(server_request *request)
 
 static json_t *describe(const server *s)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:i, s:i, s:s, s:s}", "id", s->name, "object", "model",
-                     "created", (json_int_t)s->started, "owned_by", "sluice", "max_model_len",
-                     s->info->context, "vocab_size", s->info->vocab, "type", "model",
-                     "display_name", s->name);
+    return json_pack("{s:s, s:s, s:I, s:s, s:i, s:i, s:s, s:s, s:o}", "id", s->name, "object",
+                     "model", "created", (json_int_t)s->started, "owned_by", "sluice",
+                     "max_model_len", s->info->context, "vocab_size", s->info->vocab, "type",
+                     "model", "display_name", s->name, "settings", server_settings_json(s));
 }
 
 void server_models(server_request *request)

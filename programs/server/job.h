@@ -21,7 +21,8 @@ typedef struct server_job_request {
     /* Places in the prompt worth keeping the state of, or 0: the end of the system's turn, the end
      * of the last turn before the answer. */
     int32_t prefix_end, turn_end;
-    bool keep; /* the state behind the answer is worth keeping too */
+    bool keep;    /* the state behind the answer is worth keeping too */
+    bool to_file; /* and across restarts */
     bool thinking;
     int32_t thinking_max; /* tokens of it, and then it is ended; 0: no limit */
     int32_t tokens_max;

@@ -36,8 +36,23 @@ static void write_server(server_buffer *out, server *s, const server_scheduler_s
     metric(out, "kept_bytes", "gauge", "What they take.", (double)state->keep.bytes);
     metric(out, "kept_hits_total", "counter", "Prompts that began with a kept state.",
            (double)state->keep.hits);
+    metric(out, "kept_file_hits_total", "counter", "Of them, with one that was read from a file.",
+           (double)state->keep.file_hits);
     metric(out, "kept_evictions_total", "counter", "States that made room.",
            (double)state->keep.evictions);
+}
+
+static void write_store(server_buffer *out, const server_store_stats *files)
+{
+    metric(out, "state_files", "gauge", "Files of --state.", (double)files->files);
+    metric(out, "state_file_bytes", "gauge", "What they take.", (double)files->bytes);
+    metric(out, "state_files_written_total", "counter", "Files written.", (double)files->written);
+    metric(out, "state_files_evicted_total", "counter", "Files that made room.",
+           (double)files->evicted);
+    metric(out, "state_files_ignored_total", "counter", "Files that were of no use.",
+           (double)files->ignored);
+    metric(out, "state_file_errors_total", "counter", "Files that could not be written.",
+           (double)files->errors);
 }
 
 static void write_engine(server_buffer *out, const sluice_stats *e)
@@ -70,6 +85,8 @@ void server_metrics(server_request *request)
     server_buffer out = {0};
     server_scheduler_look(s->scheduler, &state);
     write_server(&out, s, &state);
+    server_store_stats files = server_store_stats_get(s->store);
+    if (s->store) write_store(&out, &files);
     write_engine(&out, &state.engine);
     server_answer_text(request, "text/plain; version=0.0.4", out.bytes ? out.bytes : "",
                        out.length);

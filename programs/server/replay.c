@@ -9,49 +9,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/hash.h"
+#include "server/replay_file.h"
+
 enum { RECORDS_MAX = 1024 };
 #define BYTES_MAX ((size_t)128 << 20)
 
-typedef struct record {
-    char *key;
-    size_t key_length;
-    json_t *reasoning; /* of the answer; NULL: none */
-    int32_t *tokens;
-    size_t count;
-    uint64_t used;
-} record;
+typedef server_replay_record record;
 
 struct server_replay {
+    server_store *store;
+    int32_t vocab;
     pthread_mutex_t mutex;
     record records[RECORDS_MAX];
     size_t count, bytes;
     uint64_t clock;
 };
 
-server_replay *server_replay_new(void)
-{
-    server_replay *replay = calloc(1, sizeof *replay);
-    if (replay) pthread_mutex_init(&replay->mutex, NULL);
-    return replay;
-}
-
 static size_t bytes_of(const record *r)
 {
     return r->key_length + r->count * sizeof *r->tokens;
-}
-
-static void record_free(record *r)
-{
-    free(r->key);
-    free(r->tokens);
-    json_decref(r->reasoning);
 }
 
 void server_replay_free(server_replay *replay)
 {
     if (!replay) return;
     for (size_t i = 0; i < replay->count; i++)
-        record_free(&replay->records[i]);
+        server_replay_record_free(&replay->records[i]);
     pthread_mutex_destroy(&replay->mutex);
     free(replay);
 }
@@ -104,7 +88,7 @@ static void evict(server_replay *replay)
     for (size_t i = 1; i < replay->count; i++)
         if (replay->records[i].used < replay->records[oldest].used) oldest = i;
     replay->bytes -= bytes_of(&replay->records[oldest]);
-    record_free(&replay->records[oldest]);
+    server_replay_record_free(&replay->records[oldest]);
     replay->records[oldest] = replay->records[--replay->count];
 }
 
@@ -117,17 +101,26 @@ static void keep(server_replay *replay, record *r)
         if (old->key_length != r->key_length || memcmp(old->key, r->key, r->key_length) != 0)
             continue;
         replay->bytes -= bytes_of(old);
-        record_free(old);
+        server_replay_record_free(old);
         *old = replay->records[--replay->count];
         break;
     }
     while (replay->count > 0 &&
            (replay->count == RECORDS_MAX || replay->bytes + bytes_of(r) > BYTES_MAX))
         evict(replay);
-    r->used = ++replay->clock;
+    if (!r->used) r->used = ++replay->clock;
     replay->bytes += bytes_of(r);
     replay->records[replay->count++] = *r;
     pthread_mutex_unlock(&replay->mutex);
+}
+
+static void write_file(server_store *store, const record *r)
+{
+    size_t count = 0;
+    void *bytes = server_replay_encode(r, &count);
+    uint64_t hash = server_hash(SERVER_HASH_START, r->key, r->key_length);
+    hash = server_hash(hash, r->tokens, r->count * sizeof *r->tokens);
+    server_store_send(store, SERVER_STORE_TURN, (uint32_t)r->count, hash, bytes, count);
 }
 
 void server_replay_note(server_replay *replay, const server_chat *chat, json_t *answer,
@@ -146,11 +139,12 @@ void server_replay_note(server_replay *replay, const server_chat *chat, json_t *
                 .tokens = malloc((prompt_count + count) * sizeof *tokens + 1),
                 .count = prompt_count + count};
     if (key.failed || !r.tokens || bytes_of(&r) > BYTES_MAX / 4) {
-        record_free(&r);
+        server_replay_record_free(&r);
         return;
     }
     memcpy(r.tokens, prompt, prompt_count * sizeof *prompt);
     memcpy(r.tokens + prompt_count, tokens, count * sizeof *tokens);
+    if (replay->store) write_file(replay->store, &r);
     keep(replay, &r);
 }
 
@@ -165,6 +159,41 @@ static record *find(server_replay *replay, const char *key, size_t length, json_
         return r;
     }
     return NULL;
+}
+
+/* One file; the newest come first, and older ones of the same conversation are not wanted. */
+static bool load(void *context, const server_store_file *file, const char *path)
+{
+    server_replay *replay = context;
+    record r = {0};
+    char *bytes;
+    size_t count;
+    sluice_error err = {0};
+    if (server_store_read(path, BYTES_MAX / 4, &bytes, &count, &err) == SLUICE_OK) {
+        server_replay_decode(path, bytes, count, replay->vocab, &r, &err);
+        free(bytes);
+    }
+    if (err.code != SLUICE_OK) server_store_ignore(replay->store, file, path, &err);
+    if (err.code == SLUICE_OK && !find(replay, r.key, r.key_length, NULL) &&
+        replay->bytes + bytes_of(&r) <= BYTES_MAX) {
+        r.used = RECORDS_MAX - replay->count;
+        keep(replay, &r);
+    } else {
+        server_replay_record_free(&r);
+    }
+    return replay->count < RECORDS_MAX;
+}
+
+server_replay *server_replay_new(server_store *store, int32_t vocab)
+{
+    server_replay *replay = calloc(1, sizeof *replay);
+    if (!replay) return NULL;
+    pthread_mutex_init(&replay->mutex, NULL);
+    replay->store = store;
+    replay->vocab = vocab;
+    replay->clock = RECORDS_MAX; /* what is read now counts backwards from it */
+    if (store) server_store_each(store, SERVER_STORE_TURN, load, replay);
+    return replay;
 }
 
 static bool copy(server_replay *replay, record *r, sluice_ids *out)

@@ -11,10 +11,13 @@
 #define SLUICE_PROGRAMS_SERVER_REPLAY_H
 
 #include "server/chat.h"
+#include "server/store.h"
 
 typedef struct server_replay server_replay;
 
-server_replay *server_replay_new(void); /* NULL: no memory */
+/* store: where answers are remembered across restarts, and read from now; NULL: nowhere. NULL: no
+ * memory. */
+server_replay *server_replay_new(server_store *store, int32_t vocab);
 void server_replay_free(server_replay *replay);
 
 /* Remembers tokens (prompt and answer) for chat's messages and the answer to them, in OpenAI's

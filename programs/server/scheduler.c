@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/keep_files.h"
 #include "server/sequence.h"
 
 struct server_scheduler {
@@ -267,9 +268,11 @@ static sluice_status open_parts(server_scheduler *scheduler, sluice_error *err)
         *err = (sluice_error){SLUICE_NO_MEMORY, "no memory for the scheduler"};
         return err->code;
     }
-    sluice_status status = server_keep_new(s->options.keep_bytes, &scheduler->keep, err);
+    sluice_status status = server_keep_new(s->options.keep_bytes, s->store, &scheduler->keep, err);
     for (size_t i = 0; i < n && status == SLUICE_OK; i++)
         status = server_sequence_open(s, &scheduler->sequences[i], err);
+    if (status == SLUICE_OK && s->store)
+        server_keep_files_check(s->store, scheduler->sequences[0].session);
     return status;
 }
 

@@ -180,8 +180,9 @@ void server_sequence_advance(server_sequence *seq, int32_t count, server_keep *k
     const server_job_request *r = &seq->job->request;
     seq->prefilled += count;
     seq->slices++;
-    if (seq->prefilled == block_floor(r->prefix_end) || seq->prefilled == block_floor(r->turn_end))
-        server_keep_take(keep, seq->session);
+    bool prefix = seq->prefilled == block_floor(r->prefix_end);
+    if (prefix || seq->prefilled == block_floor(r->turn_end))
+        server_keep_take(keep, seq->session, prefix);
 }
 
 /* What detokenizer and stops held back belongs to an answer that did not end at a stop. */
@@ -206,7 +207,7 @@ void server_sequence_end(server_sequence *seq, server_finish finish, server_keep
 {
     server_job *job = seq->job;
     bool whole = finish == SERVER_FINISH_STOP || finish == SERVER_FINISH_LENGTH;
-    if (whole && job->request.keep) server_keep_take(keep, seq->session);
+    if (whole && job->request.keep) server_keep_take(keep, seq->session, job->request.to_file);
     if (err)
         server_job_fail(job, err);
     else

@@ -15,9 +15,9 @@
 #include "sluice/sluice.h"
 
 typedef struct server_options {
-    const char *host, *api_key, *cors, *aliases;
+    const char *host, *api_key, *cors, *aliases, *state;
     int32_t port, parallel, queue_max, connections_max, slice, timeout_s;
-    uint64_t body_bytes_max, keep_bytes;
+    uint64_t body_bytes_max, keep_bytes, state_bytes;
     bool no_keep, log_prompts, quiet;
 } server_options;
 
@@ -29,9 +29,11 @@ typedef struct server_counters {
 
 struct server_scheduler;
 struct server_replay;
+struct server_store;
 
 typedef struct server {
     server_options options;
+    const struct cli_model_flags *model; /* as the engine was opened */
     const char *name; /* of the model, as clients say it: the last part of its path */
     sluice_engine *engine;
     const sluice_tokenizer *tokenizer;
@@ -39,6 +41,7 @@ typedef struct server {
     sluice_token_trie *trie;
     struct server_scheduler *scheduler;
     struct server_replay *replay;
+    struct server_store *store; /* NULL: nothing outlives the server */
     time_t started;
     server_counters counters;
 } server;

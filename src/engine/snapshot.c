@@ -21,6 +21,11 @@ struct sluice_snapshot {
     int32_t count;
 };
 
+uint32_t sluice_engine_fingerprint(const sluice_engine *engine)
+{
+    return engine->model->fingerprint;
+}
+
 /* Where the walk over a state's bytes is. */
 typedef struct cursor {
     char *bytes;
@@ -145,4 +150,34 @@ sluice_status sluice_snapshot_read(const char *path, sluice_session *session, sl
 {
     SLUICE_TRY(sluice_session_load(session, path, err));
     return sluice_snapshot_take(session, out, err);
+}
+
+/* A file whose beginning is looked at. */
+typedef struct looked {
+    const char *path;
+    int fd;
+} looked;
+
+static sluice_status read_beginning(void *context, void *bytes, size_t n, sluice_error *err)
+{
+    const looked *l = context;
+    return sluice_file_read(l->fd, l->path, 0, bytes, n, err);
+}
+
+sluice_status sluice_snapshot_look(const sluice_session *session, const char *path,
+                                   int32_t *positions, uint64_t *bytes, sluice_error *err)
+{
+    looked l = {.path = path};
+    uint64_t found;
+    sluice_error why = {0};
+    SLUICE_TRY(sluice_file_open(path, &l.fd, &found, err));
+    sluice_status status =
+        sluice_state_look(session->state, read_beginning, &l, positions, bytes, &why);
+    if (status == SLUICE_OK && *bytes != found)
+        status = sluice_fail(&why, SLUICE_CORRUPT, "the file has %llu bytes instead of %llu",
+                             (unsigned long long)found, (unsigned long long)*bytes);
+    sluice_file_close(l.fd);
+    if (status == SLUICE_OK) return SLUICE_OK;
+    bool named = !strncmp(why.detail, path, strlen(path));
+    return sluice_fail(err, status, "%s%s%s", named ? "" : path, named ? "" : ": ", why.detail);
 }

@@ -95,6 +95,11 @@ uint64_t sluice_state_saved_bytes(const sluice_state *state);
 sluice_status sluice_state_save(const sluice_state *state, sluice_state_write_fn write,
                                 void *context, sluice_error *err);
 
+/* What saved bytes say about themselves, by their first 64: how many positions, and how many bytes
+ * there are in all. The same errors as sluice_state_check, but for the checksum. */
+sluice_status sluice_state_look(const sluice_state *state, sluice_state_read_fn read, void *context,
+                                int32_t *positions, uint64_t *bytes, sluice_error *err);
+
 /* Reads and checks the bytes without changing the state: another model or version is
  * SLUICE_UNSUPPORTED, a wrong checksum or size SLUICE_CORRUPT, too many positions SLUICE_LIMIT. */
 sluice_status sluice_state_check(const sluice_state *state, sluice_state_read_fn read,

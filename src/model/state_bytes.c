@@ -223,6 +223,18 @@ sluice_status sluice_state_save(const sluice_state *state, sluice_state_write_fn
     return run(&w);
 }
 
+sluice_status sluice_state_look(const sluice_state *state, sluice_state_read_fn read, void *context,
+                                int32_t *positions, uint64_t *bytes, sluice_error *err)
+{
+    walk w = {.mode = CHECK, .state = (sluice_state *)state, .err = err};
+    header h;
+    SLUICE_TRY(read(context, &h, sizeof h, err));
+    SLUICE_TRY(check_header(&w, &h));
+    *positions = (int32_t)h.positions;
+    *bytes = h.bytes;
+    return SLUICE_OK;
+}
+
 sluice_status sluice_state_check(const sluice_state *state, sluice_state_read_fn read,
                                  void *context, sluice_error *err)
 {
