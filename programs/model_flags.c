@@ -39,6 +39,9 @@ const cli_option cli_model_options[] = {
      "Look for expert files in this folder too; may be given again. What lies in several folders "
      "is "
      "read from all of them, by their speed."},
+    {"adapter", 0, CLI_TEXTS, "DIR[:SCALE]", AT(adapters), 0, 0,
+     "Add a low-rank adapter (a PEFT folder, as sluice train writes) to the model, times SCALE (1); "
+     "may be given again."},
     {"mlock", 0, CLI_FLAG, NULL, AT(mlock), 0, 0,
      "Lock the model's trunk into memory, so that it is never swapped out."},
     {"warm", 0, CLI_FLAG, NULL, AT(warm), 0, 0,
@@ -106,6 +109,24 @@ static bool read_lookahead(const char *text, int32_t *lookahead)
     return true;
 }
 
+/* DIR:SCALE, where what follows the last colon is a number; else all of it is DIR. Paths are freed
+ * with free(). */
+static int read_adapters(const cli_texts *texts, sluice_adapter_choice *choices)
+{
+    if (texts->n > SLUICE_ADAPTERS_MAX)
+        return cli_usage("--adapter can be given %d times, not %d", SLUICE_ADAPTERS_MAX, texts->n);
+    for (int32_t i = 0; i < texts->n; i++) {
+        const char *text = texts->at[i], *colon = strrchr(text, ':');
+        char *end = NULL;
+        float scale = colon && colon[1] ? strtof(colon + 1, &end) : 1.0f;
+        const bool scaled = end && !*end;
+        char *path = scaled ? strndup(text, (size_t)(colon - text)) : strdup(text);
+        if (!path) return cli_fail("not enough memory for a path");
+        choices[i] = (sluice_adapter_choice){path, scaled ? scale : 1.0f};
+    }
+    return CLI_OK;
+}
+
 static sluice_engine_options engine_options(const cli_model_flags *flags, int32_t lookahead,
                                             cli_progress *progress)
 {
@@ -149,9 +170,18 @@ int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
         return cli_usage("--lookahead takes a number of experts from 1 to 1024 or 'off', not '%s'",
                          flags->lookahead);
     sluice_engine_options options = engine_options(flags, lookahead, &progress);
-    sluice_status status = sluice_engine_open(model, &options, out, &err);
+    sluice_adapter_choice adapters[SLUICE_ADAPTERS_MAX] = {{0}};
+    int result = read_adapters(&flags->adapters, adapters);
+    options.adapters = adapters;
+    options.n_adapters = flags->adapters.n;
+    if (result == CLI_OK && sluice_engine_open(model, &options, out, &err) != SLUICE_OK) {
+        cli_progress_clear(&progress);
+        result = cli_fail_error(&err);
+    }
     cli_progress_clear(&progress);
-    return status == SLUICE_OK ? CLI_OK : cli_fail_error(&err);
+    for (int i = 0; i < SLUICE_ADAPTERS_MAX; i++)
+        free((char *)(uintptr_t)adapters[i].path);
+    return result;
 }
 
 int cli_tokenizer_open(const char *model, sluice_tokenizer **out)

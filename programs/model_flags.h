@@ -15,6 +15,7 @@ typedef struct cli_model_flags {
     uint64_t cache, memory; /* bytes; 0: chosen */
     const char *cpu, *io;   /* NULL: auto */
     cli_texts experts;      /* folders */
+    cli_texts adapters;     /* DIR or DIR:scale */
     /* Not a flag: see sluice_engine_options. */
     void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);
     void *routes_context;

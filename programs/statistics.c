@@ -67,7 +67,7 @@ void cli_statistics_line(const cli_statistics *statistics, char *line, size_t si
 {
     derived d = derive(statistics);
     char rate[48] = "no rate (nothing decoded)", first[32] = "none", hits[16] = "none",
-         lossy[48] = "";
+         lossy[48] = "", adapters[160] = "";
     const sluice_model_info *model = statistics->model;
     char ahead[48] = "";
     cli_human per_token = cli_human_bytes(d.bytes_per_token > 0 ? (uint64_t)d.bytes_per_token : 0);
@@ -76,14 +76,16 @@ void cli_statistics_line(const cli_statistics *statistics, char *line, size_t si
     if (d.first_token_seconds >= 0) snprintf(first, sizeof first, "%.3f s", d.first_token_seconds);
     if (model->k < model->top_k)
         snprintf(lossy, sizeof lossy, "; lossy: k %d of %d", model->k, model->top_k);
+    if (model->adapters[0])
+        snprintf(adapters, sizeof adapters, "; adapters: %s", model->adapters);
     if (d.hit_rate >= 0) snprintf(hits, sizeof hits, "%.1f%%", 100 * d.hit_rate);
     if (d.lookahead_recall >= 0)
         snprintf(ahead, sizeof ahead, "lookahead recall %.1f%%, ", 100 * d.lookahead_recall);
     snprintf(line, size,
              "%s, first token after %s, %llu prompt tokens, hit rate %s, %s%s read per token, "
-             "%.2f GB/s, peak memory %s%s",
+             "%.2f GB/s, peak memory %s%s%s",
              rate, first, (unsigned long long)d.prompt_tokens, hits, ahead, per_token.text,
-             d.gigabytes_per_second > 0 ? d.gigabytes_per_second : 0.0, peak.text, lossy);
+             d.gigabytes_per_second > 0 ? d.gigabytes_per_second : 0.0, peak.text, lossy, adapters);
 }
 
 /* A number, or null when it is not known. */
@@ -96,7 +98,7 @@ json_t *cli_statistics_json(const cli_statistics *statistics)
 {
     derived d = derive(statistics);
     const sluice_stats *end = &statistics->end;
-    return json_pack("{s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I}",
+    return json_pack("{s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:s}",
                      "prompt_tokens", (json_int_t)d.prompt_tokens, "prompt_seconds",
                      number(d.prompt_seconds), "prompt_tokens_per_second", number(d.prompt_rate),
                      "decode_tokens", (json_int_t)d.decode_tokens, "decode_seconds",
@@ -106,5 +108,6 @@ json_t *cli_statistics_json(const cli_statistics *statistics)
                      "bytes_read", (json_int_t)d.bytes_read, "bytes_read_per_token",
                      number(d.bytes_per_token), "gb_per_second", number(d.gigabytes_per_second),
                      "memory_peak_bytes", (json_int_t)end->memory_peak_bytes, "rss_peak_bytes",
-                     (json_int_t)end->rss_peak_bytes);
+                     (json_int_t)end->rss_peak_bytes, "adapters",
+                     statistics->model->adapters);
 }

@@ -32,6 +32,14 @@ sluice_status sluice_cpu_describe(const char *cpu, char *words, size_t size, slu
 typedef struct sluice_engine sluice_engine;
 typedef struct sluice_session sluice_session;
 
+/* A low-rank adapter: a folder in the form of Hugging Face's PEFT, and what it counts (1: as it was
+ * trained). */
+typedef struct sluice_adapter_choice {
+    const char *path;
+    float scale;
+} sluice_adapter_choice;
+#define SLUICE_ADAPTERS_MAX 8
+
 typedef struct sluice_engine_options {
     uint64_t memory_bytes; /* budget for everything; 0: from cgroup limits and free memory */
     uint64_t cache_bytes;  /* expert cache; 0: what the budget leaves, at most the whole bank */
@@ -53,6 +61,8 @@ typedef struct sluice_engine_options {
     int32_t n_expert_folders;
     bool warm_start; /* begin with the experts that earlier runs with this option wanted most */
     bool lock_trunk; /* keep the trunk from being swapped out (mlock) */
+    const sluice_adapter_choice *adapters; /* added to the model, in this order */
+    int32_t n_adapters;
     /* Called with the distinct experts of every step and layer before they run, ascending. */
     void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);
     void *routes_context;
@@ -97,6 +107,8 @@ typedef struct sluice_model_info {
     uint64_t trunk_bytes;   /* that a batch goes through: all but embedding, head, routed experts */
     uint64_t head_bytes, record_bytes, bank_bytes; /* of the head, one routed expert, all of them */
     uint64_t cache_bytes;                          /* of them that memory can hold */
+    const char *adapters; /* names of those in use, "NAME, NAME:0.5"; "" without */
+    uint64_t adapter_bytes;
     const int32_t *stop_ids;                       /* tokens that end an answer */
     int32_t n_stop_ids;
 } sluice_model_info;

@@ -174,6 +174,7 @@ static void fill_info(sluice_engine *engine, const char *dir)
     engine->info.context_max = config->context_max;
     engine->info.context = engine->sizes.context;
     engine->info.stop_ids = engine->stop_ids;
+    engine->info.adapters = engine->adapter_names;
     fill_sizes(engine);
 }
 
@@ -204,14 +205,17 @@ static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_e
     SLUICE_TRY(choose_k(engine, err));
     if (!memory) SLUICE_TRY(sluice_sizes_machine(&memory, err));
     SLUICE_TRY(sluice_sizes_measure(engine->container, &needs, err));
-    SLUICE_TRY(sluice_sizes_plan(&needs, &engine->options, memory, &engine->sizes, err));
     SLUICE_TRY(sluice_budget_new(memory, &engine->budget, err));
+    SLUICE_TRY(sluice_engine_adapters_open(engine, &needs, err));
+    SLUICE_TRY(sluice_sizes_plan(&needs, &engine->options, memory, &engine->sizes, err));
     SLUICE_TRY(open_tokenizer(engine, dir, err));
     SLUICE_TRY(sluice_pool_new(engine->options.threads, NULL, &engine->pool, err));
     sluice_model_options model_options = {.embedding_on_disk = engine->sizes.embedding_on_disk,
                                           .budget = engine->budget};
     SLUICE_TRY(sluice_model_open(engine->container, &model_options, &engine->model, err));
     if (engine->options.lock_trunk) SLUICE_TRY(lock_trunk(engine->model, err));
+    engine->model->geometry.low_rank = needs.low_rank;
+    sluice_model_attach(engine->model, engine->adapters, engine->options.n_adapters);
     SLUICE_TRY(open_backend(engine, err));
     sluice_state_layout_init(&engine->layout, engine->model->config, engine->sizes.context);
     SLUICE_TRY(
@@ -263,6 +267,8 @@ void sluice_engine_close(sluice_engine *engine)
     sluice_sampler_free(engine->sampler);
     if (engine->backend) engine->backend->free(engine->backend);
     sluice_model_close(engine->model);
+    for (int32_t i = 0; i < SLUICE_ADAPTERS_MAX; i++)
+        sluice_adapter_free(engine->adapters[i]);
     if (engine->pool) sluice_pool_free(engine->pool);
     sluice_tokenizer_close(engine->tokenizer);
     if (engine->container) sluice_container_close(engine->container);

@@ -20,6 +20,7 @@ struct sluice_engine {
     sluice_pool *pool;
     sluice_backend *backend;
     sluice_model *model;
+    sluice_adapter *adapters[SLUICE_ADAPTERS_MAX]; /* attached to the model */
     sluice_io *io; /* that reads experts instead of the chosen one; NULL, or a test's, not owned */
     sluice_experts *experts;
     sluice_pressure pressure;
@@ -30,7 +31,7 @@ struct sluice_engine {
     sluice_tokenizer *tokenizer;
     sluice_sampler *sampler;
     sluice_model_info info;
-    char name[256];
+    char name[256], adapter_names[512];
     int32_t stop_ids[SLUICE_STOP_IDS_MAX];
     sluice_probe probe;                  /* layer is NULL when it is off */
     sluice_forward_part *parts;          /* [chunk], of the batch being put together */
@@ -54,6 +55,11 @@ struct sluice_session {
  * simulated disk. NULL is sluice_engine_open. */
 sluice_status sluice_engine_open_over(const char *model, const sluice_engine_options *options,
                                       sluice_io *io, sluice_engine **out, sluice_error *err);
+
+/* Reads the options' adapters (adapters.c), adds what they need to needs, and fills in the names.
+ * The first thing that is charged to the engine's budget. */
+sluice_status sluice_engine_adapters_open(sluice_engine *engine, sluice_sizes_model *needs,
+                                          sluice_error *err);
 
 /* The stop ids of a container's folder: <|im_end|>, <|endoftext|> and generation_config.json's
  * eos_token_id. Returns how many. */

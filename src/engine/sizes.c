@@ -65,6 +65,7 @@ static uint64_t scratch_bytes(const sluice_sizes_model *model, const sluice_engi
 {
     const sluice_config *config = model->config;
     sluice_geometry geometry = sluice_model_geometry(config);
+    geometry.low_rank = model->low_rank;
     return sluice_forward_scratch_bytes(config, model->embedding, sizes->embedding_on_disk,
                                         sizes->chunk, sizes->logits_rows, sizes->lookahead) +
            sluice_cpu_backend_bytes(&geometry, sizes->chunk, options->threads, options->exact) +

@@ -34,7 +34,8 @@ typedef struct sluice_sizes_model {
     const sluice_config *config;
     sluice_weight_format embedding; /* of the table */
     bool embedding_on_disk;
-    uint64_t trunk_bytes;  /* that stay in memory */
+    uint64_t trunk_bytes;  /* that stay in memory, adapters among them */
+    int32_t low_rank;      /* of adapters: sluice_geometry.low_rank */
     uint64_t record_bytes; /* of the largest expert */
     uint64_t bank_bytes;
 } sluice_sizes_model;

@@ -1,7 +1,8 @@
 /* Reading JSON that somebody else wrote, with sentences for what is wrong with it.
  *
  * Thin helpers over jansson for the files of a model folder. Every getter names the file and the
- * field when a value is missing, has another type or lies outside its range. Internal to format/.
+ * field when a value is missing, has another type or lies outside its range. Internal to format/
+ * and adapter/.
  */
 #ifndef SLUICE_FORMAT_JSON_H
 #define SLUICE_FORMAT_JSON_H
