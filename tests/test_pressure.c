@@ -140,8 +140,8 @@ static void an_engine_gives_back_and_takes_again_with_the_same_bits(void **state
 static void the_trunk_can_be_locked(void **state)
 {
     (void)state;
-#ifdef __SANITIZE_ADDRESS__
-    print_message("SKIPPED: the address sanitizer locks no memory\n");
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    print_message("SKIPPED: sanitizers lock no memory\n");
     skip();
 #endif
     sluice_engine_options options = engines_options();
