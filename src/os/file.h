@@ -49,6 +49,11 @@ sluice_status sluice_file_load(const char *path, size_t bytes_max, char **text, 
 /* Creates or truncates path for writing (mode 0666 less the umask). */
 sluice_status sluice_file_create(const char *path, int *fd, sluice_error *err);
 
+/* A file of bytes in dir for reading and writing that never has a name, or loses it at once: it
+ * goes when it is closed, however the program ends. Past the page cache if the file system can, so
+ * offsets, sizes and buffers must be multiples of 4096. Its space is taken: SLUICE_NO_SPACE. */
+sluice_status sluice_file_open_unnamed(const char *dir, uint64_t bytes, int *fd, sluice_error *err);
+
 /* Makes what was written durable, closes fd (also on failure), renames temporary to path and makes
  * the new name durable. On failure the temporary file is removed. */
 sluice_status sluice_file_commit(int fd, const char *temporary, const char *path,

@@ -158,7 +158,7 @@ void sluice_back_linear(sluice_back *back, const sluice_weight *w,
                         const sluice_adapter_entry *entry, const float *x, const float *dy,
                         int32_t n, float *dx);
 
-/* ---- blocks: h and out are [n, hidden]; dh: the gradient of the output, becomes the input's ----
+/* The blocks: h and out are [n, hidden]; dh is the gradient of the output and becomes the input's.
  */
 
 typedef struct sluice_back_attention_entries {
