@@ -17,6 +17,7 @@
 #include "server/access.h"
 #include "server/http.h"
 #include "server/replay.h"
+#include "server/response_store.h"
 #include "server/scheduler.h"
 #include "server/settings.h"
 #include "server/store.h"
@@ -205,11 +206,12 @@ static int open_and_serve(const char *model, char *path, serve_args *args)
         s.replay = server_replay_new(s.store, s.info->vocab);
     else if (!s.options.state)
         s.replay = server_replay_new(NULL, s.info->vocab);
+    if (s.replay) s.responses = server_response_store_new(s.store);
     if (!s.tokenizer)
         status = cli_fail("the model has no tokenizer.json");
     else if (err.code != SLUICE_OK)
         status = cli_fail_error(&err);
-    else if (!s.replay)
+    else if (!s.responses)
         status = cli_fail("not enough memory for the server");
     else if (sluice_token_trie_new(s.tokenizer, &s.trie, &err) != SLUICE_OK)
         status = cli_fail_error(&err);
@@ -217,6 +219,7 @@ static int open_and_serve(const char *model, char *path, serve_args *args)
         status = serve(&s);
     server_store_close(s.store);
     sluice_token_trie_free(s.trie);
+    server_response_store_free(s.responses);
     server_replay_free(s.replay);
     sluice_engine_close(s.engine);
     return status;
@@ -253,8 +256,9 @@ const cli_command cli_command_serve = {
     .summary = "Serve a model over HTTP (OpenAI and Anthropic APIs)",
     .usage = "[MODEL] [options]",
     .description =
-        "Answers /v1/chat/completions, /v1/completions and /v1/models as OpenAI does, /v1/messages "
-        "and /v1/messages/count_tokens as Anthropic does, and /tokenize, /detokenize, /health and "
+        "Answers /v1/chat/completions, /v1/completions, /v1/responses and /v1/models as OpenAI "
+        "does, /v1/messages and /v1/messages/count_tokens as Anthropic does, and /tokenize, "
+        "/detokenize, /health and "
         "/metrics. Requests join a running batch, so that an expert is read once for "
         "all who need it. What a request asks for and sluice does not do is refused by name.\n"
         "Listens on this machine alone unless told otherwise. Logs hold no prompts unless asked. "

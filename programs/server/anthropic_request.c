@@ -28,32 +28,17 @@ static json_t *with_error_mark(json_t *text)
     return text;
 }
 
-/* The id must be one of the calls of the assistant's last message. */
-static void check_call_id(const server_fields *block, const server_chat *chat)
-{
-    const char *id = NULL;
-    server_field_string(block, "tool_use_id", &id);
-    for (size_t i = json_array_size(chat->messages); id && i-- > 0;) {
-        json_t *calls = json_object_get(json_array_get(chat->messages, i), "tool_calls"), *call;
-        size_t k;
-        json_array_foreach(calls, k, call)
-        {
-            const char *known = json_string_value(json_object_get(call, "id"));
-            if (known && !strcmp(known, id)) return;
-        }
-        if (calls) break;
-    }
-    server_field_refuse(block, "tool_use_id", "is no tool_use of the message before");
-}
-
 static void read_result(const server_fields *block, server_chat *chat)
 {
     static const char *const known[] = {"type",     "tool_use_id",   "content",
                                         "is_error", "cache_control", NULL};
     char place[96];
+    const char *id = NULL;
     bool is_error = false;
     server_fields_only(block, known, NULL);
-    check_call_id(block, chat);
+    server_field_string(block, "tool_use_id", &id);
+    if (!id || !server_chat_has_call(chat->messages, id))
+        server_field_refuse(block, "tool_use_id", "is no tool_use of the message before");
     server_field_bool(block, "is_error", &is_error);
     json_t *content = server_field(block, "content");
     snprintf(place, sizeof place, "%.80s.content", block->path);
@@ -195,10 +180,8 @@ static void read_tools(const server_fields *fields, server_chat *chat)
 static void read_tool_choice(const server_fields *fields, server_chat *chat)
 {
     static const char *const known[] = {"type", "name", "disable_parallel_tool_use", NULL};
-    json_t *value = server_field_object(fields, "tool_choice"), *tool;
+    json_t *value = server_field_object(fields, "tool_choice");
     const char *type = "", *name = NULL;
-    bool found = false;
-    size_t i;
     if (!value) return;
     server_fields choice = server_fields_of(value, "tool_choice", fields->err);
     server_fields_only(&choice, known, NULL);
@@ -218,12 +201,7 @@ static void read_tool_choice(const server_fields *fields, server_chat *chat)
     if (!chat->tools && chat->tool_choice > SLUICE_TOOLS_NONE)
         server_field_refuse(fields, "tool_choice", "needs tools");
     if (chat->tool_choice != SLUICE_TOOLS_NAMED || fields->err->status) return;
-    json_array_foreach(chat->tools, i, tool)
-    {
-        json_t *known_name = json_object_get(json_object_get(tool, "function"), "name");
-        found |= name && !strcmp(json_string_value(known_name), name);
-    }
-    if (found)
+    if (name && server_chat_has_tool(chat, name))
         chat->tool_name = strdup(name);
     else
         server_field_refuse(&choice, "name", "must be one of the tools");

@@ -15,6 +15,33 @@ void server_chat_free(server_chat *chat)
     *chat = (server_chat){0};
 }
 
+bool server_chat_has_call(const json_t *messages, const char *id)
+{
+    for (size_t i = json_array_size(messages); i-- > 0;) {
+        json_t *calls = json_object_get(json_array_get(messages, i), "tool_calls"), *call;
+        size_t k;
+        json_array_foreach(calls, k, call)
+        {
+            const char *known = json_string_value(json_object_get(call, "id"));
+            if (known && !strcmp(known, id)) return true;
+        }
+        if (calls) break;
+    }
+    return false;
+}
+
+bool server_chat_has_tool(const server_chat *chat, const char *name)
+{
+    json_t *tool;
+    size_t i;
+    json_array_foreach(chat->tools, i, tool)
+    {
+        json_t *known = json_object_get(json_object_get(tool, "function"), "name");
+        if (json_is_string(known) && !strcmp(json_string_value(known), name)) return true;
+    }
+    return false;
+}
+
 static bool is_system(json_t *message)
 {
     const char *role = json_string_value(json_object_get(message, "role"));

@@ -33,6 +33,10 @@ server_job *server_chat_job(server *s, server_chat *chat, uint64_t client, serve
 bool server_chat_prompt(server *s, const server_chat *chat, server_job_request *out,
                         server_error *err);
 
+/* Whether id is a call of the last message that has any: what a tool's result must answer. */
+bool server_chat_has_call(const json_t *messages, const char *id);
+bool server_chat_has_tool(const server_chat *chat, const char *name);
+
 /* Appends a message to a conversation; system messages at its beginning become one. */
 void server_chat_append(server_chat *chat, json_t *message, server_error *err);
 

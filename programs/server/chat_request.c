@@ -39,23 +39,6 @@ static void read_calls(const server_fields *message, json_t *out)
     json_object_set_new(out, "tool_calls", list);
 }
 
-/* The id must be one of the calls of the assistant's last message. */
-static void check_call_id(const server_fields *message, const server_chat *chat, const char *id)
-{
-    for (size_t i = json_array_size(chat->messages); i-- > 0;) {
-        json_t *earlier = json_array_get(chat->messages, i), *call;
-        json_t *calls = json_object_get(earlier, "tool_calls");
-        size_t k;
-        json_array_foreach(calls, k, call)
-        {
-            const char *known = json_string_value(json_object_get(call, "id"));
-            if (known && !strcmp(known, id)) return;
-        }
-        if (calls) break;
-    }
-    server_field_refuse(message, "tool_call_id", "'%.60s' is no call of the message before", id);
-}
-
 static void read_content(const server_fields *message, bool needed, json_t *out)
 {
     char place[96];
@@ -95,10 +78,11 @@ static json_t *read_tool(const server_fields *message, const server_chat *chat)
     const char *id = NULL;
     server_fields_only(message, known, NULL);
     server_field_string(message, "tool_call_id", &id);
-    if (id)
-        check_call_id(message, chat, id);
-    else
+    if (!id)
         server_field_refuse(message, "tool_call_id", "is needed");
+    else if (!server_chat_has_call(chat->messages, id))
+        server_field_refuse(message, "tool_call_id", "'%.60s' is no call of the message before",
+                            id);
     read_content(message, true, out);
     return out;
 }
@@ -168,19 +152,6 @@ static void read_tools(const server_fields *fields, server_chat *chat)
     }
 }
 
-static bool has_tool(const server_chat *chat, const char *name)
-{
-    json_t *tool;
-    size_t i;
-    json_array_foreach(chat->tools, i, tool)
-    {
-        const char *known =
-            json_string_value(json_object_get(json_object_get(tool, "function"), "name"));
-        if (known && !strcmp(known, name)) return true;
-    }
-    return false;
-}
-
 static void read_named_choice(const server_fields *fields, json_t *value, server_chat *chat)
 {
     static const char *const known[] = {"type", "function", NULL};
@@ -193,7 +164,7 @@ static void read_named_choice(const server_fields *fields, json_t *value, server
     server_field_string(&function, "name", &name);
     if (strcmp(type, "function") != 0 || !name)
         server_field_refuse(&choice, "type", "must be function, with its name");
-    else if (!has_tool(chat, name))
+    else if (!server_chat_has_tool(chat, name))
         server_field_refuse(&function, "name", "'%.60s' is not among the tools", name);
     if (fields->err->status) return;
     chat->tool_choice = SLUICE_TOOLS_NAMED;
@@ -264,14 +235,8 @@ static void read_thinking(const server_fields *fields, server_chat *chat)
 {
     static const char *const known[] = {"enable_thinking", NULL};
     json_t *kwargs = server_field_object(fields, "chat_template_kwargs");
-    const char *effort = NULL;
     chat->thinking = true;
-    server_field_string(fields, "reasoning_effort", &effort);
-    if (effort && strcmp(effort, "none") && strcmp(effort, "minimal") && strcmp(effort, "low") &&
-        strcmp(effort, "medium") && strcmp(effort, "high") && strcmp(effort, "xhigh"))
-        server_field_refuse(fields, "reasoning_effort",
-                            "must be none, minimal, low, medium, high or xhigh");
-    if (effort) chat->thinking = strcmp(effort, "none") != 0 && strcmp(effort, "minimal") != 0;
+    server_openai_effort(fields, "reasoning_effort", &chat->thinking);
     server_field_bool(fields, "enable_thinking", &chat->thinking);
     if (!kwargs) return;
     server_fields inner = server_fields_of(kwargs, "chat_template_kwargs", fields->err);

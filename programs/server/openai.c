@@ -33,6 +33,20 @@ void server_openai_check_fixed(const server_fields *fields)
         server_field_refuse(fields, "service_tier", "is supported only as \"auto\" or \"default\"");
 }
 
+void server_openai_effort(const server_fields *fields, const char *name, bool *thinking)
+{
+    static const char *const efforts[] = {"none", "minimal", "low", "medium", "high", "xhigh"};
+    const char *effort = NULL;
+    server_field_string(fields, name, &effort);
+    if (!effort) return;
+    for (size_t i = 0; i < sizeof efforts / sizeof *efforts; i++) {
+        if (strcmp(effort, efforts[i]) != 0) continue;
+        *thinking = i > 1;
+        return;
+    }
+    server_field_refuse(fields, name, "must be none, minimal, low, medium, high or xhigh");
+}
+
 json_t *server_openai_usage(int64_t prompt, int64_t cached, int64_t answer, int64_t reasoning)
 {
     return json_pack("{s:I, s:I, s:I, s:{s:I}, s:{s:I}}", "prompt_tokens", (json_int_t)prompt,

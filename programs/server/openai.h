@@ -14,6 +14,9 @@ void server_check_model(const server *s, const server_fields *fields);
 /* What only one setting of is supported: n, store, service_tier, ... */
 void server_openai_check_fixed(const server_fields *fields);
 
+/* Member name, how much to think: not at all, or as the model does. */
+void server_openai_effort(const server_fields *fields, const char *name, bool *thinking);
+
 json_t *server_openai_usage(int64_t prompt, int64_t cached, int64_t answer, int64_t reasoning);
 const char *server_openai_finish(server_finish finish, bool has_calls);
 
@@ -33,5 +36,6 @@ void server_openai_chat_read(const server *s, json_t *request, server_chat *chat
 
 void server_openai_chat(server_request *request);
 void server_openai_completions(server_request *request);
+void server_openai_responses(server_request *request);
 
 #endif

@@ -13,6 +13,7 @@ static const server_route routes[] = {
     {"GET", "/v1/models/", SERVER_API_OPENAI, false, server_model}, /* and what follows */
     {"POST", "/v1/chat/completions", SERVER_API_OPENAI, false, server_openai_chat},
     {"POST", "/v1/completions", SERVER_API_OPENAI, false, server_openai_completions},
+    {"POST", "/v1/responses", SERVER_API_OPENAI, false, server_openai_responses},
     {"POST", "/v1/messages", SERVER_API_ANTHROPIC, false, server_anthropic_messages},
     {"POST", "/v1/messages/count_tokens", SERVER_API_ANTHROPIC, false, server_anthropic_count},
     {"POST", "/tokenize", SERVER_API_OPENAI, false, server_tokenize},

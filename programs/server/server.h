@@ -29,6 +29,7 @@ typedef struct server_counters {
 
 struct server_scheduler;
 struct server_replay;
+struct server_response_store;
 struct server_store;
 
 typedef struct server {
@@ -41,6 +42,7 @@ typedef struct server {
     sluice_token_trie *trie;
     struct server_scheduler *scheduler;
     struct server_replay *replay;
+    struct server_response_store *responses;
     struct server_store *store; /* NULL: nothing outlives the server */
     time_t started;
     server_counters counters;

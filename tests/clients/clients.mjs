@@ -121,6 +121,67 @@ const tests = {
     assert.equal(text, answer.choices[0].text);
   },
 
+  async 'openai: responses, whole and streamed'() {
+    const request = { model, input: 'What is the capital of France?', temperature: 0, reasoning: { effort: 'none' }, max_output_tokens: 100 };
+    const whole = await openai.responses.create(request);
+    assert.equal(whole.status, 'completed');
+    assert.match(whole.output_text, /Paris/);
+    assert.equal(whole.usage.total_tokens, whole.usage.input_tokens + whole.usage.output_tokens);
+    const types = [];
+    let text = '', last, sequence = 0;
+    for await (const event of await openai.responses.create({ ...request, stream: true })) {
+      assert.equal(event.sequence_number, sequence++);
+      types.push(event.type);
+      if (event.type === 'response.output_text.delta') text += event.delta;
+      last = event;
+    }
+    assert.equal(text, whole.output_text);
+    assert.deepEqual(types.slice(0, 4), ['response.created', 'response.in_progress', 'response.output_item.added', 'response.content_part.added']);
+    assert.deepEqual(types.slice(-4), ['response.output_text.done', 'response.content_part.done', 'response.output_item.done', 'response.completed']);
+    assert.equal(last.response.output_text ?? last.response.output[0].content[0].text, text);
+    const helped = await openai.responses.stream(request).finalResponse();
+    assert.equal(helped.output_text, text);
+  },
+
+  async 'openai: a response goes on from the one before, and its state is used'() {
+    const request = { model, temperature: 0, reasoning: { effort: 'none' } };
+    const first = await openai.responses.create({ ...request, input: 'What is 5 plus 4?', instructions: 'You answer with a number.' });
+    const second = await openai.responses.create({ ...request, input: 'And what is 6 plus 4?', previous_response_id: first.id, instructions: 'You answer with a number.' });
+    assert.equal(second.previous_response_id, first.id);
+    assert.equal(second.usage.input_tokens_details.cached_tokens, first.usage.total_tokens);
+    const same = await openai.responses.create({ ...request, instructions: 'You answer with a number.',
+      input: [{ role: 'user', content: 'What is 5 plus 4?' }, ...first.output, { role: 'user', content: [{ type: 'input_text', text: 'And what is 6 plus 4?' }] }] });
+    assert.equal(same.output_text, second.output_text);
+    const forgotten = await openai.responses.create({ ...request, input: 'x', store: false, max_output_tokens: 3 });
+    assert.ok(['completed', 'incomplete'].includes(forgotten.status));
+    for (const id of [forgotten.id, 'resp_none'])
+      await assert.rejects(openai.responses.create({ ...request, input: 'x', previous_response_id: id }),
+        (e) => e instanceof OpenAI.BadRequestError && e.param === 'previous_response_id');
+  },
+
+  async 'openai: responses call functions, reason, and keep a schema'() {
+    const call_tool = { type: 'function', name: 'set_timer', description: 'Start a timer', parameters, strict: false };
+    const input = [{ role: 'user', content: 'Set a timer for 5 minutes.' }];
+    const request = { model, temperature: 0, reasoning: { effort: 'none' }, tools: [call_tool] };
+    const first = await openai.responses.stream({ ...request, input }).finalResponse();
+    const call = first.output.find((item) => item.type === 'function_call');
+    assert.deepEqual([call.name, JSON.parse(call.arguments).minutes], ['set_timer', 5]);
+    const second = await openai.responses.create({ ...request, input: [...input, ...first.output.map(({ parsed_arguments, parsed, ...item }) => item),
+      { type: 'function_call_output', call_id: call.call_id, output: 'ok' }] });
+    assert.equal(second.usage.input_tokens_details.cached_tokens, first.usage.total_tokens);
+    const named = await openai.responses.create({ ...request, input: 'Hello', tool_choice: { type: 'function', name: 'set_timer' }, parallel_tool_calls: false });
+    assert.deepEqual(named.output.map((item) => item.type), ['function_call']);
+    const thought = await openai.responses.create({ model, temperature: 0, input: 'Tom has 3 apples and finds 4. How many?' });
+    assert.equal(thought.output[0].type, 'reasoning');
+    assert.ok(thought.usage.output_tokens_details.reasoning_tokens > 0);
+    const shaped = await openai.responses.create({ model, temperature: 1, reasoning: { effort: 'none' }, input: facts, text: { format: { type: 'json_schema', name: 'person', schema, strict: true } } });
+    assert.deepEqual(Object.keys(JSON.parse(shaped.output_text)).sort(), ['age', 'city', 'name']);
+    const cut = await openai.responses.create({ model, temperature: 0, reasoning: { effort: 'none' }, input: 'Tell me a story.', max_output_tokens: 2 });
+    assert.deepEqual([cut.status, cut.incomplete_details.reason], ['incomplete', 'max_output_tokens']);
+    await assert.rejects(openai.responses.create({ model, input: 'x', tools: [{ type: 'web_search' }] }), OpenAI.BadRequestError);
+    await assert.rejects(openai.responses.create({ model, input: 'x', background: true }), OpenAI.BadRequestError);
+  },
+
   async 'openai: errors have their classes'() {
     await assert.rejects(openai.chat.completions.create({ ...plain, model: 'gpt-4', messages: ask('x') }), OpenAI.NotFoundError);
     await assert.rejects(openai.chat.completions.create({ ...plain, n: 3, messages: ask('x') }),

@@ -8,6 +8,8 @@
 #include "server/anthropic.h"
 #include "server/completion_request.h"
 #include "server/openai.h"
+#include "server/response_store.h"
+#include "server/responses.h"
 
 static server subject;
 
@@ -43,6 +45,27 @@ static void check_chat(const server_chat *chat)
                                     !json_is_string(json_object_get(message, "content"))) abort();
     if (chat->tool_choice == SLUICE_TOOLS_NAMED && !chat->tool_name) abort();
     if (chat->format == SLUICE_ANSWER_SCHEMA && !chat->schema) abort();
+}
+
+/* Nothing was answered before. */
+json_t *server_response_store_get(server_response_store *store, const char *id)
+{
+    (void)store;
+    (void)id;
+    return NULL;
+}
+
+static void read_responses(json_t *body, server_error *err)
+{
+    server_chat chat = {0};
+    server_responses_asked asked = {0};
+    server_responses_read(&subject, body, &chat, &asked, err);
+    if (!err->status) {
+        check_chat(&chat);
+        if (json_array_size(asked.history) == 0 || !json_is_object(asked.echo)) abort();
+    }
+    server_chat_free(&chat);
+    server_responses_asked_free(&asked);
 }
 
 static void read_chat(json_t *body, int api, server_error *err)
@@ -84,11 +107,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         json_decref(body);
         return 0;
     }
-    int api = data[0] % 4;
+    int api = (data[0] + 2) % 5; /* '0' is the first */
     if (api < 3)
         read_chat(body, api, &err);
-    else
+    else if (api == 3)
         read_completion(body, &err);
+    else
+        read_responses(body, &err);
     if (err.status) check_error(&err);
     json_decref(body);
     return 0;
