@@ -15,7 +15,7 @@
 #define CHUNK_MAX 8192
 #define CONTEXT_AUTO_MIN 4096
 #define LOGITS_BYTES_MAX (8 * MIB)
-#define LOOKAHEAD_DEFAULT 4                /* doc/measurements/lookahead.md */
+#define LOOKAHEAD_DEFAULT 4                /* doc/measurements/streaming.md */
 #define EMBEDDING_IN_MEMORY_MAX (64 * MIB) /* above this an untied table stays on disk */
 /* What is not charged: structs and lists, and about this much of a tokenizer for each token. */
 #define BOOKKEEPING_BYTES (2 * MIB)

@@ -62,8 +62,17 @@ typedef struct sluice_ticket {
     int32_t *pending;                   /* [largest count]; ids that have no slot yet */
     int32_t pending_first, pending_end; /* of them */
     sluice_index_list arrived;          /* slots, pinned */
+    uint64_t first_us;                  /* when the disk first brought some of it, 0 before */
+    int32_t brought;                    /* reads that arrived after those */
     sluice_error error;                 /* code is not SLUICE_OK after a read failed for good */
 } sluice_ticket;
+
+/* How much can be read between two tickets, of late: how long the disk has nothing that is
+ * demanded, and how long a read takes while there are others behind it. */
+typedef struct sluice_pace {
+    uint64_t last_us; /* when a demanded read last arrived */
+    double gap_us, read_us;
+} sluice_pace;
 
 struct sluice_experts {
     int32_t n_layers, n_keys, n_slots, slots_min;
@@ -77,7 +86,8 @@ struct sluice_experts {
     sluice_io_read *batch; /* [io->capacity], scratch of submitting */
     sluice_io_done *done;  /* [io->capacity], scratch of waiting */
     int32_t in_flight, loose, loose_in_flight;
-    int32_t depth;    /* reads in flight, without sweeps */
+    int32_t depth; /* reads in flight, without sweeps */
+    sluice_pace pace;
     int32_t *slot_of; /* [n_keys], -1 if the key has no slot */
     sluice_slot *slots;
     sluice_index_link *links;
@@ -106,6 +116,9 @@ void sluice_cache_forget(sluice_experts *experts, int32_t slot);
 bool sluice_cache_evict(sluice_experts *experts);
 /* Drops queued guesses about a layer. */
 void sluice_cache_drop_guesses(sluice_experts *experts, int32_t layer);
+/* A ticket opens or ends: measures the pace. */
+void sluice_cache_pace_open(sluice_experts *experts);
+void sluice_cache_pace_close(sluice_experts *experts);
 /* Closes the ticket: unpins what it holds, forgets its queued reads, lets running ones finish. */
 void sluice_cache_end_ticket(sluice_experts *experts);
 

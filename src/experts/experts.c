@@ -54,6 +54,7 @@ void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_
         experts->ticket.open = true;
         experts->ticket.layer = layer;
         experts->ticket.pending_first = experts->ticket.pending_end = 0;
+        sluice_cache_pace_open(experts);
         for (int32_t i = 0; i < n; i++)
             demand_one(experts, layer, ids[i]);
         sluice_cache_drop_guesses(experts, layer);
@@ -107,6 +108,7 @@ sluice_status sluice_experts_next(sluice_experts *experts, int32_t *id, const vo
         if (ticket->arrived.n) break;
         if (!ticket->remaining) {
             ticket->open = false;
+            sluice_cache_pace_close(experts);
             sluice_cache_pump(experts);
             return SLUICE_OK;
         }
@@ -122,6 +124,11 @@ sluice_status sluice_experts_next(sluice_experts *experts, int32_t *id, const vo
     *id = slot->id;
     *record = experts->memory + (size_t)index * experts->slot_bytes;
     return SLUICE_OK;
+}
+
+bool sluice_experts_waits(const sluice_experts *experts)
+{
+    return experts->ticket.remaining > 0 && experts->ticket.arrived.n == 0;
 }
 
 void sluice_experts_release(sluice_experts *experts, int32_t layer, int32_t id)

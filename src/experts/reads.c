@@ -7,6 +7,9 @@
 #include "base/crc32c.h"
 #include "experts/cache.h"
 
+/* So many reads tell how long one takes. */
+#define PACE_READS_MIN 2
+
 static bool is_pinned(const void *context, int32_t slot)
 {
     return ((const sluice_experts *)context)->slots[slot].pins > 0;
@@ -181,12 +184,21 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
     return n;
 }
 
-/* Demand first. While a ticket is open guesses get half of the places at most: a read that has
- * started cannot be called back, and the rest of the ticket must not find the disk full of them.
- * Between tickets the disk is theirs. */
+/* How many guesses may be under way: what the disk can read before the next demand, and no more,
+ * because a wrong one that has started keeps the demand waiting. */
+static int32_t guesses_max(const sluice_experts *experts)
+{
+    const sluice_pace *pace = &experts->pace;
+    if (pace->read_us <= 0 || pace->gap_us >= pace->read_us * experts->depth) return experts->depth;
+    return (int32_t)(pace->gap_us / pace->read_us) + 1;
+}
+
+/* Demand first. While some of a ticket has no slot yet guesses get half of the places at most: a
+ * read that has started cannot be called back, and the rest of the ticket must not find the disk
+ * full of them. After that the disk is theirs. */
 static void submit(sluice_experts *experts)
 {
-    bool open = experts->ticket.open;
+    bool open = experts->ticket.pending_first < experts->ticket.pending_end;
     int32_t wanted = experts->queues[SLUICE_EXPERTS_DEMAND].n;
     int32_t room = experts->depth - experts->in_flight;
     if (wanted && (room < 1 || submit_from(experts, SLUICE_EXPERTS_DEMAND, room) < wanted)) return;
@@ -196,6 +208,8 @@ static void submit(sluice_experts *experts)
         int32_t depth = sweep ? experts->io->capacity : experts->depth;
         int32_t share = open && depth > 1 ? depth / 2 : depth;
         room = depth - experts->in_flight;
+        if (priority == SLUICE_EXPERTS_LOOKAHEAD && share > guesses_max(experts))
+            share = guesses_max(experts);
         if (room > share - experts->loose_in_flight) room = share - experts->loose_in_flight;
         if (room > 0) submit_from(experts, (sluice_experts_priority)priority, room);
     }
@@ -271,22 +285,61 @@ static void retry_or_drop(sluice_experts *experts, int32_t index, int error)
     sluice_cache_forget(experts, index);
 }
 
-static void leave_home(sluice_experts *experts, const sluice_slot *slot, bool arrived)
+static void leave_home(sluice_experts *experts, const sluice_slot *slot, uint64_t now_us,
+                       bool arrived)
 {
     const sluice_cache_layer *layer = &experts->layers[slot->layer];
     sluice_homes_end(&experts->homes, layer->homes[slot->copy], layer->bytes, slot->started_us,
-                     sluice_clock_us(), arrived);
+                     now_us, arrived);
+}
+
+static void note_arrival(sluice_experts *experts, uint64_t now_us)
+{
+    sluice_ticket *ticket = &experts->ticket;
+    experts->pace.last_us = now_us;
+    if (!ticket->first_us)
+        ticket->first_us = now_us;
+    else
+        ticket->brought += now_us > ticket->first_us;
+}
+
+/* A quarter of the new. */
+static void blend(double *average, double value)
+{
+    *average += *average > 0 ? (value - *average) / 4 : value;
+}
+
+void sluice_cache_pace_open(sluice_experts *experts)
+{
+    sluice_pace *pace = &experts->pace;
+    experts->ticket.first_us = 0;
+    experts->ticket.brought = 0;
+    if (!pace->last_us || pace->read_us <= 0) return;
+    double gap_us = (double)(sluice_clock_us() - pace->last_us);
+    /* Longer than guesses take to arrive is as good as for ever: somebody was thinking. */
+    double longest_us = pace->read_us * experts->depth;
+    blend(&pace->gap_us, gap_us < longest_us ? gap_us : longest_us);
+}
+
+void sluice_cache_pace_close(sluice_experts *experts)
+{
+    const sluice_ticket *ticket = &experts->ticket;
+    if (ticket->brought < PACE_READS_MIN) return;
+    blend(&experts->pace.read_us,
+          (double)(experts->pace.last_us - ticket->first_us) / ticket->brought);
 }
 
 void sluice_cache_reap(sluice_experts *experts, int min)
 {
     int n = experts->io->wait(experts->io, experts->done, min, experts->io->capacity);
+    uint64_t now_us = n ? sluice_clock_us() : 0;
     for (int i = 0; i < n; i++) {
         int32_t index = (int32_t)experts->done[i].user;
         sluice_slot *slot = &experts->slots[index];
         experts->in_flight--;
         slot->touched = true;
-        if (experts->homes.n > 1) leave_home(experts, slot, !experts->done[i].error);
+        if (experts->homes.n > 1) leave_home(experts, slot, now_us, !experts->done[i].error);
+        if (slot->in_ticket) note_arrival(experts, now_us);
         experts->loose -= !slot->in_ticket;
         experts->loose_in_flight -= !slot->in_ticket;
         if (experts->done[i].error == 0 && is_intact(experts, index))
@@ -300,6 +353,7 @@ void sluice_cache_end_ticket(sluice_experts *experts)
 {
     sluice_ticket *ticket = &experts->ticket;
     int32_t index;
+    sluice_cache_pace_close(experts);
     while ((index = sluice_index_list_pop(&ticket->arrived, experts->links)) >= 0) {
         experts->slots[index].in_ticket = false;
         experts->slots[index].pins--;

@@ -172,6 +172,9 @@ static sluice_status run_layers(sluice_forward *forward, const sluice_forward_pa
 {
     sluice_backend *be = forward->backend;
     SLUICE_TRY(sluice_embedding_run(forward->embedding, forward->tokens, rows, forward->h, err));
+    /* The first layer has none before it; what is embedded tells enough. */
+    if (forward->lookahead && rows <= SLUICE_LOOKAHEAD_ROWS)
+        sluice_lookahead_guess(forward->lookahead, 0, rows, forward->h);
     for (int32_t i = 0; i < forward->model->config->layers; i++) {
         const sluice_model_layer *layer = &forward->model->layers[i];
         for (int32_t p = 0; p < n_parts; p++)

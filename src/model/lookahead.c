@@ -13,9 +13,11 @@ struct sluice_lookahead {
     sluice_lookahead_stats stats;
 
     sluice_buffer *x; /* [SLUICE_LOOKAHEAD_ROWS, hidden], the router's normed rows */
+    sluice_buffer *h; /* [SLUICE_LOOKAHEAD_ROWS, hidden], a state that is not whole yet */
     void *host;       /* one block for the arrays below */
     size_t host_bytes;
     float *probs;         /* [SLUICE_LOOKAHEAD_ROWS * guesses] */
+    float *weights;       /* [SLUICE_LOOKAHEAD_ROWS * top_k] */
     int32_t *ids, *order; /* [SLUICE_LOOKAHEAD_ROWS * guesses] */
     uint8_t *marked;      /* [experts]: guessed for the layer */
     int32_t *all;         /* [experts]: 0, 1, 2, ... */
@@ -34,6 +36,7 @@ static size_t x_bytes(const sluice_config *config)
 static size_t host_bytes(const sluice_config *config, int32_t guesses)
 {
     return entries_of(guesses) * (sizeof(float) + 2 * sizeof(int32_t)) +
+           entries_of(config->top_k) * sizeof(float) +
            (size_t)config->experts * (sizeof(int32_t) + 1);
 }
 
@@ -44,7 +47,7 @@ static int32_t cut(const sluice_config *config, int32_t guesses)
 
 uint64_t sluice_lookahead_scratch_bytes(const sluice_config *config, int32_t guesses)
 {
-    return x_bytes(config) + host_bytes(config, cut(config, guesses));
+    return 2 * x_bytes(config) + host_bytes(config, cut(config, guesses));
 }
 
 static sluice_status take_scratch(sluice_lookahead *self, sluice_error *err)
@@ -52,11 +55,13 @@ static sluice_status take_scratch(sluice_lookahead *self, sluice_error *err)
     const sluice_config *config = self->model->config;
     size_t entries = entries_of(self->guesses);
     SLUICE_TRY(self->backend->buffer_new(self->backend, x_bytes(config), "scratch", &self->x, err));
+    SLUICE_TRY(self->backend->buffer_new(self->backend, x_bytes(config), "scratch", &self->h, err));
     self->host_bytes = host_bytes(config, self->guesses);
     SLUICE_TRY(
         sluice_memory_new(self->model->budget, self->host_bytes, "scratch", &self->host, err));
     self->probs = self->host;
-    self->ids = (int32_t *)(void *)(self->probs + entries);
+    self->weights = self->probs + entries;
+    self->ids = (int32_t *)(void *)(self->weights + entries_of(config->top_k));
     self->order = self->ids + entries;
     self->all = self->order + entries;
     self->marked = (uint8_t *)(self->all + config->experts);
@@ -89,6 +94,7 @@ void sluice_lookahead_free(sluice_lookahead *self)
 {
     if (!self) return;
     if (self->x) self->backend->buffer_free(self->backend, self->x);
+    if (self->h) self->backend->buffer_free(self->backend, self->h);
     if (self->host)
         sluice_memory_free(self->model->budget, self->host, self->host_bytes, "scratch");
     free(self);
@@ -119,6 +125,18 @@ void sluice_lookahead_guess(sluice_lookahead *self, int32_t layer, int32_t n,
     self->layer = layer;
     self->stats.guessed += (uint64_t)distinct;
     sluice_experts_request(self->experts, layer, self->order, distinct, SLUICE_EXPERTS_LOOKAHEAD);
+}
+
+void sluice_lookahead_guess_early(sluice_lookahead *self, int32_t layer, int32_t n,
+                                  const sluice_lookahead_sum *sum, const sluice_buffer *h)
+{
+    sluice_backend *be = self->backend;
+    size_t bytes = (size_t)n * (size_t)self->model->config->hidden * sizeof(float);
+    for (int32_t i = 0; i < n * sum->top_k; i++)
+        self->weights[i] = sum->ids[i] == sum->missing ? 0.0f : sum->weights[i];
+    be->buffer_copy(be, self->h, 0, h, 0, bytes);
+    be->combine(be, n, sum->top_k, self->weights, sum->y, sum->shared, self->h);
+    sluice_lookahead_guess(self, layer, n, self->h);
 }
 
 void sluice_lookahead_sweep(sluice_lookahead *self, int32_t layer, int32_t distinct)

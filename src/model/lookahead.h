@@ -29,6 +29,14 @@ typedef struct sluice_lookahead_stats {
     uint64_t guessed, wanted, right;
 } sluice_lookahead_stats;
 
+/* What a layer of experts is about to add to n rows. */
+typedef struct sluice_lookahead_sum {
+    int32_t top_k, missing;
+    const int32_t *ids;   /* [n, top_k] */
+    const float *weights; /* [n, top_k] */
+    const sluice_buffer *y, *shared;
+} sluice_lookahead_sum;
+
 /* guesses: of a row, at least 1, cut to the experts of a layer. Everything must outlive it. Scratch
  * is charged to the model's budget. */
 sluice_status sluice_lookahead_new(const sluice_model *model, sluice_backend *backend,
@@ -43,6 +51,12 @@ uint64_t sluice_lookahead_scratch_bytes(const sluice_config *config, int32_t gue
  * SLUICE_LOOKAHEAD_ROWS. */
 void sluice_lookahead_guess(sluice_lookahead *lookahead, int32_t layer, int32_t n,
                             const sluice_buffer *h);
+
+/* The same while one expert of the layer before has not been added yet, so that the disk need not
+ * pause: h is the state before that layer's experts, the other arguments are those of its sum
+ * (backend.h, combine), of which entries of expert missing are left out. h is not changed. */
+void sluice_lookahead_guess_early(sluice_lookahead *lookahead, int32_t layer, int32_t n,
+                                  const sluice_lookahead_sum *sum, const sluice_buffer *h);
 
 /* After a layer of a prompt that wanted so many distinct experts: begins with the next layer's if
  * that is at least half of all. */

@@ -131,14 +131,40 @@ static void run_expert(sluice_moe *moe, int32_t layer, int32_t id, const void *r
                          moe->x, moe->y);
 }
 
-static sluice_status run_experts(sluice_moe *moe, int32_t layer, sluice_error *err)
+/* While the last of the wanted experts is still being read the disk has nothing else to do: guesses
+ * begin now. missing is that expert. */
+static void look_ahead_early(sluice_moe *moe, sluice_lookahead *lookahead, int32_t layer, int32_t n,
+                             int32_t missing, const sluice_buffer *h)
 {
-    for (;;) {
+    const sluice_lookahead_sum sum = {.top_k = moe->policy->top_k,
+                                      .missing = missing,
+                                      .ids = moe->ids,
+                                      .weights = moe->weights,
+                                      .y = moe->y,
+                                      .shared = moe->shared};
+    sluice_lookahead_guess_early(lookahead, layer, n, &sum, h);
+}
+
+/* lookahead: NULL if there is nothing to guess. *guessed: whether that has been done. */
+static sluice_status run_experts(sluice_moe *moe, int32_t layer, int32_t n, int32_t distinct,
+                                 sluice_lookahead *lookahead, const sluice_buffer *h, bool *guessed,
+                                 sluice_error *err)
+{
+    int64_t left_sum = 0; /* of the ids that have not come yet */
+    for (int32_t i = 0; i < distinct; i++)
+        left_sum += moe->wanted[i];
+    for (int32_t left = distinct;; left--) {
         int32_t id;
         const void *record;
+        if (left == 1 && lookahead && n <= SLUICE_LOOKAHEAD_ROWS &&
+            sluice_experts_waits(moe->experts)) {
+            look_ahead_early(moe, lookahead, layer + 1, n, (int32_t)left_sum, h);
+            *guessed = true;
+        }
         SLUICE_TRY(sluice_experts_next(moe->experts, &id, &record, err));
         if (id < 0) return SLUICE_OK;
         run_expert(moe, layer, id, record);
+        left_sum -= id;
         sluice_experts_release(moe->experts, layer, id);
     }
 }
@@ -167,11 +193,12 @@ sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_l
     if (lookahead) sluice_lookahead_compare(lookahead, layer, moe->wanted, distinct);
     be->shared_expert(be, &weights->shared, n, moe->x, moe->shared);
     uint64_t start = sluice_clock_ns();
-    if (distinct) SLUICE_TRY(run_experts(moe, layer, err));
+    bool last = layer + 1 == moe->model->config->layers, guessed = false;
+    if (distinct)
+        SLUICE_TRY(run_experts(moe, layer, n, distinct, last ? NULL : lookahead, h, &guessed, err));
     moe->routed_ns += sluice_clock_ns() - start;
     be->combine(be, n, k, moe->weights, moe->y, moe->shared, h);
-    if (lookahead && layer + 1 < moe->model->config->layers)
-        look_ahead(lookahead, layer + 1, n, distinct, h);
+    if (lookahead && !last && !guessed) look_ahead(lookahead, layer + 1, n, distinct, h);
     return SLUICE_OK;
 }
 

@@ -5,8 +5,9 @@
  * lands; the sum is taken in rank order at the end. So a prompt reads an expert at most once a
  * chunk, and neither the cache nor the disk can change a result.
  *
- * Lookahead (lookahead.h) comes after the sum: that guesses better than the state before it, and
- * while this layer's misses were read the disk had enough to do (doc/measurements/lookahead.md).
+ * Lookahead (lookahead.h) comes when all but the last of the misses have been added, or after the
+ * sum if nothing is waited for: the state before the sum guesses worse, and after it the disk has
+ * paused already (doc/measurements/streaming.md).
  *
  * What it does not do: decide who runs (policy.h) or where bytes come from (experts/experts.h). */
 #ifndef SLUICE_MODEL_MOE_H
