@@ -6,7 +6,7 @@ set(sluice_room_libraries_tokenizer sluice_dep_jansson sluice_dep_pcre2 sluice_d
 set(sluice_room_libraries_engine sluice_dep_jansson)
 set(sluice_room_libraries_adapter sluice_dep_jansson)
 set(sluice_room_libraries_train sluice_dep_jansson)
-set(sluice_room_libraries_eval sluice_dep_jansson)
+set(sluice_room_libraries_eval sluice_dep_jansson sluice_dep_zlib)
 if(SLUICE_HAVE_URING)
     set(sluice_room_libraries_io sluice_dep_uring)
 endif()

@@ -1,28 +1,18 @@
 /* sluice eval: how good a model is, and what a setting that makes it faster costs.
  *
- * Three commands in one: each verb has its own table of options, "eval" itself shows them all. */
+ * Several commands in one: each verb has its own table of options, "eval" itself shows them all.
+ * ppl, kld and tasks are here, public benchmarks in eval_benchmarks.c. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
+#include "eval_args.h"
 #include "eval_report.h"
 #include "interrupt.h"
-#include "model_flags.h"
-#include "output.h"
-#include "sluice/eval.h"
 
-enum { CHUNK_MAX = 8192, TASK_CONTEXT = 2048, TASK_BATCH = 8 };
+enum { CHUNK_MAX = 8192 };
 
-typedef struct eval_args {
-    cli_model_flags model;
-    cli_output_flags output;
-    cli_list texts, tasks;
-    int32_t window, stride, windows, batch, limit, tokens;
-    const char *save, *against, *out;
-    bool think;
-} eval_args;
-
-#define AT(field) offsetof(eval_args, field)
+#define AT EVAL_AT
 
 static const cli_option text_options[] = {
     {"text", 0, CLI_LIST, "FILE...", AT(texts), 0, 0, "Texts to predict."},
@@ -39,83 +29,92 @@ static const cli_option kld_options[] = {
      "Compare with predictions that were saved; the texts are in the file."},
     {0}};
 static const cli_option task_options[] = {
-    {"tasks", 0, CLI_LIST, "FILE...", AT(tasks), 0, 0, "Questions with answers, as JSONL."},
-    {"think", 0, CLI_FLAG, NULL, AT(think), 0, 0, "Let the model think before it answers."},
+    {"tasks", 0, CLI_LIST, "FILE...", AT(tasks), 0, 0, "Questions with answers, as JSONL."}, {0}};
+const cli_option eval_answer_options[] = {
     {"limit", 0, CLI_INTEGER, "N", AT(limit), 1, INT32_MAX,
      "Only the first N questions of each file (all)."},
-    {"tokens", 'n', CLI_INTEGER, "N", AT(tokens), 1, 1 << 20,
-     "Tokens of an answer at most (256, with --think 1024)."},
     {"out", 0, CLI_TEXT, "FILE", AT(out), 0, 0,
      "Write every answer as a line of JSON; called again, go on where the file ends."},
     {0}};
-static const cli_option common_options[] = {
+const cli_option eval_length_options[] = {
+    {"tokens", 'n', CLI_INTEGER, "N", AT(tokens), 1, 1 << 20,
+     "Tokens of an answer at most (tasks 256, with --think 1024; gsm8k 1024, 8192; humaneval "
+     "512)."},
+    {0}};
+const cli_option eval_common_options[] = {
     {"batch", 0, CLI_INTEGER, "N", AT(batch), 1, 256,
      "Windows (1) or questions (8) that go through the model together: more memory, fewer reads, "
      "the same result."},
     {0}};
 
-#define COMMON_GROUPS                                                                              \
-    {"Together", common_options, 0}, {"Model", cli_model_options, AT(model)},                      \
-    {                                                                                              \
-        "Output", cli_output_options, AT(output)                                                   \
-    }
-static const cli_group ppl_groups[] = {{"Texts", text_options, 0}, COMMON_GROUPS, {0}};
+static const cli_group ppl_groups[] = {{"Texts", text_options, 0}, EVAL_COMMON_GROUPS, {0}};
 static const cli_group kld_groups[] = {
-    {"Texts", text_options, 0}, {"Predictions", kld_options, 0}, COMMON_GROUPS, {0}};
-static const cli_group task_groups[] = {{"Tasks", task_options, 0}, COMMON_GROUPS, {0}};
+    {"Texts", text_options, 0}, {"Predictions", kld_options, 0}, EVAL_COMMON_GROUPS, {0}};
+static const cli_group task_groups[] = {{"Tasks", task_options, 0},
+                                        {"Thinking", eval_think_options, 0},
+                                        {"Answers", eval_answer_options, 0},
+                                        {"Length", eval_length_options, 0},
+                                        EVAL_COMMON_GROUPS,
+                                        {0}};
 static const cli_group all_groups[] = {{"Texts (ppl, kld)", text_options, 0},
                                        {"Predictions (kld)", kld_options, 0},
                                        {"Tasks (tasks)", task_options, 0},
-                                       COMMON_GROUPS,
+                                       {"MMLU (mmlu)", eval_mmlu_options, 0},
+                                       {"Programs (humaneval)", eval_code_options, 0},
+                                       {"Thinking (tasks, gsm8k)", eval_think_options, 0},
+                                       {"Answers (all but ppl, kld)", eval_answer_options, 0},
+                                       {"Length (tasks, gsm8k, humaneval)", eval_length_options, 0},
+                                       EVAL_COMMON_GROUPS,
                                        {0}};
 
-typedef struct progress {
-    cli_progress line;
-    const char *unit;
-} progress;
-
-static bool show(void *context, int64_t done, int64_t total)
+eval_progress eval_progress_begin(const eval_args *args, const char *unit)
 {
-    progress *p = context;
+    return (eval_progress){.line = {.quiet = args->output.quiet}, .unit = unit};
+}
+
+bool eval_progress_show(void *context, int64_t done, int64_t total)
+{
+    eval_progress *p = context;
     cli_progress_show(&p->line, "%lld of %lld %s", (long long)done, (long long)total, p->unit);
     return !cli_interrupted();
 }
 
-static int outcome(progress *p, sluice_status status, const sluice_error *err)
+int eval_progress_end(eval_progress *p, sluice_status status, const sluice_error *err)
 {
     cli_progress_clear(&p->line);
     return status == SLUICE_OK ? CLI_OK : cli_fail_error(err);
 }
 
-static sluice_eval_text_options text_plan(const eval_args *args, progress *p)
+static sluice_eval_text_options text_plan(const eval_args *args, eval_progress *p)
 {
-    *p = (progress){.line = {.quiet = args->output.quiet}, .unit = "windows"};
+    *p = eval_progress_begin(args, "windows");
     return (sluice_eval_text_options){.window = args->window,
                                       .stride = args->stride,
                                       .windows_max = args->windows,
                                       .batch = args->batch,
-                                      .progress = show,
+                                      .progress = eval_progress_show,
                                       .context = p};
 }
 
-static bool is_exact(const eval_args *args)
+bool eval_is_exact(const eval_args *args)
 {
     return sluice_engine_options_default().exact ? !args->model.int8 : args->model.exact;
 }
 
 static int run_ppl(sluice_engine *engine, const eval_args *args)
 {
-    progress p;
+    eval_progress p;
     sluice_error err = {0};
     sluice_perplexity all, *each = calloc((size_t)args->texts.count, sizeof *each);
     if (!each) return cli_fail("not enough memory for the results");
     sluice_eval_text_options options = text_plan(args, &p);
-    int status = outcome(&p,
-                         sluice_eval_perplexity(engine, args->texts.words, args->texts.count,
-                                                &options, each, &all, &err),
-                         &err);
+    int status =
+        eval_progress_end(&p,
+                          sluice_eval_perplexity(engine, args->texts.words, args->texts.count,
+                                                 &options, each, &all, &err),
+                          &err);
     if (status == CLI_OK)
-        status = eval_report_perplexity(engine, is_exact(args), &args->texts, each, &all,
+        status = eval_report_perplexity(engine, eval_is_exact(args), &args->texts, each, &all,
                                         args->output.json);
     free(each);
     return status;
@@ -123,61 +122,67 @@ static int run_ppl(sluice_engine *engine, const eval_args *args)
 
 static int run_save(sluice_engine *engine, const eval_args *args)
 {
-    progress p;
+    eval_progress p;
     sluice_error err = {0};
     sluice_perplexity all;
     sluice_eval_text_options options = text_plan(args, &p);
-    int status = outcome(&p,
-                         sluice_eval_predictions_save(engine, args->texts.words, args->texts.count,
-                                                      &options, args->save, &all, &err),
-                         &err);
+    int status =
+        eval_progress_end(&p,
+                          sluice_eval_predictions_save(engine, args->texts.words, args->texts.count,
+                                                       &options, args->save, &all, &err),
+                          &err);
     if (status != CLI_OK) return status;
     static const cli_list none;
-    return eval_report_perplexity(engine, is_exact(args), &none, NULL, &all, args->output.json);
+    return eval_report_perplexity(engine, eval_is_exact(args), &none, NULL, &all,
+                                  args->output.json);
 }
 
 static int run_against(sluice_engine *engine, const eval_args *args)
 {
-    progress p;
+    eval_progress p;
     sluice_error err = {0};
     sluice_divergence divergence;
     sluice_eval_text_options options = text_plan(args, &p);
-    int status = outcome(
+    int status = eval_progress_end(
         &p, sluice_eval_divergence(engine, args->against, &options, &divergence, &err), &err);
     if (status != CLI_OK) return status;
-    return eval_report_divergence(engine, is_exact(args), &divergence, args->output.json);
+    return eval_report_divergence(engine, eval_is_exact(args), &divergence, args->output.json);
+}
+
+sluice_eval_task_options eval_task_options(const eval_args *args, eval_progress *p)
+{
+    return (sluice_eval_task_options){.thinking = args->think,
+                                      .tokens_max = args->tokens,
+                                      .items_max = args->limit,
+                                      .batch = args->batch,
+                                      .log = args->out,
+                                      .progress = eval_progress_show,
+                                      .context = p};
 }
 
 static int run_tasks(sluice_engine *engine, const eval_args *args)
 {
-    progress p = {.line = {.quiet = args->output.quiet}, .unit = "answers"};
+    eval_progress p = eval_progress_begin(args, "answers");
+    sluice_eval_task_options options = eval_task_options(args, &p);
     sluice_error err = {0};
-    sluice_eval_task_options options = {.thinking = args->think,
-                                        .tokens_max = args->tokens,
-                                        .items_max = args->limit,
-                                        .batch = args->batch,
-                                        .log = args->out,
-                                        .progress = show,
-                                        .context = &p};
     sluice_task_score all, *each = calloc((size_t)args->tasks.count, sizeof *each);
     if (!each) return cli_fail("not enough memory for the results");
-    int status = outcome(
+    int status = eval_progress_end(
         &p,
         sluice_eval_tasks(engine, args->tasks.words, args->tasks.count, &options, each, &all, &err),
         &err);
     if (status == CLI_OK)
-        status =
-            eval_report_tasks(engine, is_exact(args), &args->tasks, each, &all, args->output.json);
+        status = eval_report_tasks(engine, eval_is_exact(args), &args->tasks, each, &all,
+                                   args->output.json);
     free(each);
     return status;
 }
 
-/* An engine with memory for what runs together. */
-static int with_engine(const char *model, eval_args *args,
-                       int (*run)(sluice_engine *engine, const eval_args *args))
+int eval_with_engine(const char *model, eval_args *args,
+                     int (*run)(sluice_engine *engine, const eval_args *args))
 {
     sluice_engine *engine = NULL;
-    args->model.sessions = args->batch;
+    args->model.sessions = args->batch + 1;
     int status = cli_engine_open(model, &args->model, args->output.quiet, &engine);
     if (status != CLI_OK) return status;
     cli_interrupt_catch(true);
@@ -196,7 +201,7 @@ static int with_windows(const char *model, eval_args *args, int32_t window,
         int64_t rows = ((int64_t)args->batch * window + 63) / 64 * 64;
         args->model.chunk = rows < CHUNK_MAX ? (int32_t)rows : CHUNK_MAX;
     }
-    return with_engine(model, args, run);
+    return eval_with_engine(model, args, run);
 }
 
 static int check_texts(const eval_args *args)
@@ -308,18 +313,22 @@ static int eval_tasks(int argc, char **argv)
     if (status != CLI_GO_ON) return status;
     if (!args.tasks.count)
         return cli_usage("'sluice eval tasks' needs --tasks; see 'sluice eval tasks --help'");
-    if (!args.batch) args.batch = TASK_BATCH;
-    if (!args.model.context) args.model.context = TASK_CONTEXT;
-    return with_engine(positional[0], &args, run_tasks);
+    if (!args.batch) args.batch = EVAL_TASK_BATCH;
+    if (!args.model.context) args.model.context = EVAL_TASK_CONTEXT;
+    return eval_with_engine(positional[0], &args, run_tasks);
 }
 
 static int run(int argc, char **argv)
 {
-    static const char needed[] = "'sluice eval' needs ppl, kld or tasks; see 'sluice eval --help'";
+    static const cli_command *const benchmarks[] = {&eval_verb_mmlu, &eval_verb_gsm8k,
+                                                    &eval_verb_humaneval};
+    static const char needed[] = "'sluice eval' needs ppl, kld, tasks, mmlu, gsm8k or humaneval; "
+                                 "see 'sluice eval --help'";
     if (argc < 2) return cli_usage("%s", needed);
-    for (int i = 0; i < VERBS; i++)
-        if (strcmp(argv[1], strchr(verbs[i].name, ' ') + 1) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
+    for (int i = 0; i < VERBS + (int)(sizeof benchmarks / sizeof *benchmarks); i++) {
+        const cli_command *verb = i < VERBS ? &verbs[i] : benchmarks[i - VERBS];
+        if (strcmp(argv[1], strchr(verb->name, ' ') + 1) == 0) return verb->run(argc - 1, argv + 1);
+    }
     if (argv[1][0] != '-') return cli_usage("%s, not '%s'", needed, argv[1]);
     eval_args args = {0};
     const char *positional[CLI_POSITIONAL_MAX];
@@ -333,12 +342,16 @@ const cli_command cli_command_eval = {
     .usage = "ppl [MODEL] --text FILE... [options]\n"
              "kld [MODEL] --text FILE... --save FILE [options]\n"
              "kld [MODEL] --against FILE [options]\n"
-             "tasks [MODEL] --tasks FILE... [options]",
+             "tasks [MODEL] --tasks FILE... [options]\n"
+             "mmlu [MODEL] --data DIR [options]\n"
+             "gsm8k [MODEL] --data FILE... [options]\n"
+             "humaneval [MODEL] --data FILE... --run-code [options]",
     .description =
         "Measures a model with any settings: fewer experts (--k), int8 activations (--int8), or "
         "fewer bits (another MODEL).\n"
         "ppl: perplexity of texts. kld: divergence from predictions that the full model made. "
-        "tasks: questions with known answers. 'sluice eval ppl --help' and so on say more.",
+        "tasks: questions with known answers. mmlu, gsm8k, humaneval: public benchmarks in their "
+        "official files, which --data names. 'sluice eval ppl --help' and so on say more.",
     .examples = "sluice eval ppl --text models/nano/text/*.txt\n"
                 "sluice eval kld --against alice.predictions --k 4\n"
                 "sluice eval tasks --tasks models/nano/tasks/*.jsonl --out answers.jsonl",

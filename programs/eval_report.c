@@ -196,3 +196,42 @@ int eval_report_tasks(const sluice_engine *engine, bool exact, const cli_list *f
     if (files->count > 1) print_score("all", width, all);
     return cli_output_finish();
 }
+
+static json_t *mmlu_json(const sluice_mmlu *mmlu)
+{
+    json_t *subjects = json_array(), *groups = json_array();
+    for (int32_t i = 0; i < mmlu->n_subjects; i++) {
+        const sluice_mmlu_subject *s = &mmlu->subjects[i];
+        json_t *subject = score_json(&s->score);
+        json_object_set_new(subject, "subject", json_string(s->name));
+        json_object_set_new(subject, "group", json_string(sluice_mmlu_group_name(s->group)));
+        json_array_append_new(subjects, subject);
+    }
+    for (int32_t i = 0; i < SLUICE_MMLU_GROUPS; i++) {
+        if (!mmlu->groups[i].items) continue;
+        json_t *group = score_json(&mmlu->groups[i]);
+        json_object_set_new(group, "group", json_string(sluice_mmlu_group_name(i)));
+        json_array_append_new(groups, group);
+    }
+    return json_pack("{s:o, s:o, s:o, s:f}", "subjects", subjects, "groups", groups, "all",
+                     score_json(&mmlu->all), "subjects_mean", mmlu->subjects_mean);
+}
+
+int eval_report_mmlu(const sluice_engine *engine, bool exact, const sluice_mmlu *mmlu, bool json)
+{
+    int width = 16;
+    if (json) return print_with(head_json(engine, exact), mmlu_json(mmlu));
+    for (int32_t i = 0; i < mmlu->n_subjects; i++)
+        if ((int)strlen(mmlu->subjects[i].name) > width)
+            width = (int)strlen(mmlu->subjects[i].name);
+    print_head(engine, exact);
+    printf("%-*s  items  right    cut  accuracy  [95%%]\n", width, "subject");
+    for (int32_t i = 0; i < mmlu->n_subjects; i++)
+        print_score(mmlu->subjects[i].name, width, &mmlu->subjects[i].score);
+    putchar('\n');
+    for (int32_t i = 0; i < SLUICE_MMLU_GROUPS; i++)
+        if (mmlu->groups[i].items) print_score(sluice_mmlu_group_name(i), width, &mmlu->groups[i]);
+    print_score("all questions", width, &mmlu->all);
+    printf("%-*s  %28.4f\n", width, "mean of subjects", mmlu->subjects_mean);
+    return cli_output_finish();
+}

@@ -58,14 +58,13 @@ static bool right(const char *line, const char *text)
 {
     const char *path = file_of("judged.jsonl", line);
     sluice_eval_task_options options = {0};
-    sluice_tasks tasks;
+    sluice_tasks tasks = {.engine = engine, .paths = &path};
     sluice_error err = {0};
     json_t *got = NULL;
     bool is_right;
-    if (sluice_tasks_load(engine, &path, 1, &options, &tasks, &err) != SLUICE_OK)
-        fail_msg("%s", err.detail);
-    assert_int_equal(sluice_task_judge(&tasks.tasks[0], text, strlen(text), &is_right, &got, &err),
-                     SLUICE_OK);
+    if (sluice_tasks_load(&tasks, 1, &options, &err) != SLUICE_OK) fail_msg("%s", err.detail);
+    sluice_ask_answer answer = {.task = &tasks.tasks[0], .text = text, .length = strlen(text)};
+    assert_int_equal(sluice_task_judge(NULL, &answer, &is_right, &got, &err), SLUICE_OK);
     json_decref(got);
     sluice_tasks_free(&tasks);
     return is_right;

@@ -43,6 +43,8 @@ find_missing() {
     need build libutf8proc-dev have_library libutf8proc
     need build libedit-dev have_library libedit
     need build libmicrohttpd-dev have_library libmicrohttpd
+    need build libcurl4-openssl-dev have_library libcurl
+    need build zlib1g-dev have_library zlib
     [ "$(uname -s)" != Linux ] || need build liburing-dev have_library liburing
     need test libcmocka-dev have_library cmocka
     need test git have_program git
@@ -82,6 +84,10 @@ name_on() {
     *:libedit-dev) echo libedit ;;
     dnf:libmicrohttpd-dev | zypper:libmicrohttpd-dev) echo libmicrohttpd-devel ;;
     *:libmicrohttpd-dev) echo libmicrohttpd ;;
+    dnf:libcurl4-openssl-dev | zypper:libcurl4-openssl-dev) echo libcurl-devel ;;
+    *:libcurl4-openssl-dev) echo curl ;;
+    dnf:zlib1g-dev | zypper:zlib1g-dev) echo zlib-devel ;;
+    *:zlib1g-dev) echo zlib ;;
     dnf:liburing-dev | zypper:liburing-dev) echo liburing-devel ;;
     *:liburing-dev) echo liburing ;;
     dnf:libcmocka-dev | zypper:libcmocka-dev) echo libcmocka-devel ;;

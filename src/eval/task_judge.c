@@ -63,17 +63,20 @@ static void judge(const sluice_task *task, const sluice_reply *reply, bool *righ
              same_answer(json_object_get(task->item, "answer"), content, length);
 }
 
-sluice_status sluice_task_judge(const sluice_task *task, const char *text, size_t length,
-                                bool *right, json_t **got, sluice_error *err)
+sluice_status sluice_task_judge(void *context, const sluice_ask_answer *answer, bool *right,
+                                json_t **got, sluice_error *err)
 {
+    const sluice_task *task = answer->task;
     const json_t *list = json_object_get(task->item, "tools");
     sluice_tools *tools = NULL;
     sluice_reply reply = {0};
+    (void)context;
     char *json = list ? json_dumps(list, JSON_COMPACT) : NULL;
     if (list && !json) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to judge an answer");
     sluice_status status = json ? sluice_tools_open(json, strlen(json), &tools, err) : SLUICE_OK;
     if (status == SLUICE_OK)
-        status = sluice_reply_read(tools, task->thinking, text, length, &reply, err);
+        status =
+            sluice_reply_read(tools, task->thinking, answer->text, answer->length, &reply, err);
     if (status == SLUICE_OK) {
         judge(task, &reply, right, got);
         if (!*got) status = sluice_fail(err, SLUICE_NO_MEMORY, "no memory to judge an answer");

@@ -5,7 +5,7 @@
 #ifndef SLUICE_EVAL_TASK_LOG_H
 #define SLUICE_EVAL_TASK_LOG_H
 
-#include "eval/task_file.h"
+#include "eval/task.h"
 
 typedef struct sluice_task_log sluice_task_log;
 

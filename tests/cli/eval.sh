@@ -89,8 +89,8 @@ usage() { # usage TEXT ARGUMENTS...
     one_sentence
     empty out
 }
-usage "ppl, kld or tasks"
-usage "ppl, kld or tasks" --json
+usage "ppl, kld, tasks, mmlu, gsm8k or humaneval"
+usage "ppl, kld, tasks, mmlu" --json
 usage "not 'perplexity'" perplexity
 usage "needs --text" ppl
 usage "needs --tasks" tasks
