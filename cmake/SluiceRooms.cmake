@@ -70,6 +70,12 @@ function(sluice_room_sources room out)
             set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "${flags}")
         endforeach()
     endif()
+    # Loops over floats outside of kernels, which -O2 leaves scalar: quantising by importance, and measuring that.
+    foreach(source IN LISTS sources)
+        if(source MATCHES "/(quant/(fit|fit_group|moment)|eval/moments)\\.c$" AND NOT SLUICE_SANITIZE)
+            set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "-O3")
+        endif()
+    endforeach()
     set(${out} ${sources} PARENT_SCOPE)
 endfunction()
 

@@ -12,16 +12,19 @@
 
 typedef struct convert_args {
     cli_output_flags output;
-    const char *experts, *trunk;
+    const char *experts, *trunk, *importance;
     bool consume;
     int32_t threads;
 } convert_args;
 
 static const cli_option options[] = {
-    {"experts", 0, CLI_CHOICE, FORMATS, offsetof(convert_args, experts), 0, 0,
+    {"experts", 0, CLI_TEXT, FORMATS, offsetof(convert_args, experts), 0, 0,
      "Requantise the experts (the source's own values, bit for bit)."},
-    {"trunk", 0, CLI_CHOICE, FORMATS, offsetof(convert_args, trunk), 0, 0,
+    {"trunk", 0, CLI_TEXT, FORMATS, offsetof(convert_args, trunk), 0, 0,
      "Requantise everything else (the source's own values, bit for bit)."},
+    {"importance", 0, CLI_TEXT, "FILE", offsetof(convert_args, importance), 0, 0,
+     "Round to 2 to 6 bits so that what weighs loses least, by what 'sluice importance' measured "
+     "(plain rounding)."},
     {"consume", 0, CLI_FLAG, NULL, offsetof(convert_args, consume), 0, 0,
      "Delete each file of SRC once everything in it is safely written, so that little more than "
      "one model's disk space is needed. SRC is then gone."},
@@ -93,6 +96,7 @@ static int run(int argc, char **argv)
     conversion work = {.progress = {.quiet = args.output.quiet}, .out = positional[1]};
     sluice_convert_options convert = {.experts = args.experts,
                                       .trunk = args.trunk,
+                                      .importance = args.importance,
                                       .consume = args.consume,
                                       .threads = args.threads,
                                       .starting = show_plan,

@@ -11,6 +11,7 @@ extern const cli_command cli_command_completion;
 extern const cli_command cli_command_convert;
 extern const cli_command cli_command_detokenize; /* in cmd_tokenize.c */
 extern const cli_command cli_command_eval;
+extern const cli_command cli_command_importance;
 extern const cli_command cli_command_inspect;
 extern const cli_command cli_command_plan;
 extern const cli_command cli_command_render;

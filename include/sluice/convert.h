@@ -51,10 +51,15 @@ typedef struct sluice_convert_progress {
 } sluice_convert_progress;
 
 typedef struct sluice_convert_options {
-    const char *experts; /* "q2" "q3" "q4" "q5" "q6" "q8" "bf16", or NULL: the source's values */
-    const char *trunk;   /* the same for everything else; router and shared gate stay at 8 bits */
-    bool consume;        /* delete each source shard once everything in it is safely written */
-    int threads;         /* 0: as many as there are processors */
+    /* "q2" "q3" "q4" "q5" "q6" "q8" "bf16", or NULL: the source's values. "q2/32", "q2/128": the
+     * columns that share a scale, else 64 (32 where 64 does not divide the columns). */
+    const char *experts;
+    const char *trunk; /* the same for everything else; router and shared gate stay at 8 bits */
+    /* A file of sluice/importance.h: values are rounded so that what weighs loses little. NULL:
+     * each to the nearest of its group. */
+    const char *importance;
+    bool consume; /* delete each source shard once everything in it is safely written */
+    int threads;  /* 0: as many as there are processors */
     /* Both may be NULL and are called in the thread that called convert; returning false stops the
      * conversion with SLUICE_CANCELLED (what is done stays, and is resumed). starting comes once,
      * before anything is written; progress at most ten times a second and at the end. */

@@ -39,6 +39,7 @@ typedef struct sluice_eval_text_options {
     int32_t stride;                   /* 1 to window; 0: window */
     int32_t windows_max;              /* of each text; 0: all */
     int32_t batch;                    /* windows that go through the model together; 0: 1 */
+    bool special;                     /* text such as <|im_start|> becomes that special token */
     sluice_eval_progress_fn progress; /* may be NULL */
     void *context;
 } sluice_eval_text_options;

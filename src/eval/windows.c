@@ -20,8 +20,8 @@ static sluice_status name_file(const char *path, sluice_status status, sluice_er
     return sluice_fail(err, status, "%s: %s", path, detail);
 }
 
-static sluice_status tokenise(const sluice_engine *engine, const char *path, sluice_ids *ids,
-                              sluice_error *err)
+static sluice_status tokenise(const sluice_engine *engine, const char *path, bool special,
+                              sluice_ids *ids, sluice_error *err)
 {
     const sluice_tokenizer *tokenizer = sluice_engine_tokenizer(engine);
     char *text;
@@ -31,8 +31,9 @@ static sluice_status tokenise(const sluice_engine *engine, const char *path, slu
                            "the model's folder has no tokenizer.json, which "
                            "texts need");
     SLUICE_TRY(sluice_file_load(path, TEXT_BYTES_MAX, &text, &bytes, err));
-    sluice_status status =
-        sluice_tokenizer_encode(tokenizer, text, bytes, SLUICE_SPECIAL_NEVER, ids, err);
+    sluice_status status = sluice_tokenizer_encode(
+        tokenizer, text, bytes, special ? SLUICE_SPECIAL_EVERYWHERE : SLUICE_SPECIAL_NEVER, ids,
+        err);
     free(text);
     return name_file(path, status, err);
 }
@@ -97,7 +98,7 @@ sluice_status sluice_windows_load(const sluice_engine *engine, const char *const
     if (status == SLUICE_OK && n < 1) status = sluice_fail(err, SLUICE_USAGE, "no text was given");
     for (int32_t i = 0; i < n && status == SLUICE_OK; i++) {
         sluice_ids ids = {0};
-        status = tokenise(engine, paths[i], &ids, err);
+        status = tokenise(engine, paths[i], options->special, &ids, err);
         if (status == SLUICE_OK)
             status = ids.count ? add_text(&w, i, paths[i], &ids, options->windows_max, err)
                                : sluice_fail(err, SLUICE_BAD_INPUT, "%s: empty", paths[i]);

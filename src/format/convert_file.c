@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "format/convert_pack.h"
+#include "format/convert_weigh.h"
 #include "format/encoding.h"
 #include "os/file.h"
 
@@ -37,6 +38,11 @@ typedef struct batch {
     unsigned char **scratch; /* [threads] */
     sluice_status *status;   /* [batch] */
     sluice_error *errors;    /* [batch] */
+    /* With importances: what the columns of each piece weigh, and the workers' rooms for experts.
+     */
+    sluice_weigh *weigh;
+    sluice_fit_weights *weights; /* [batch] */
+    sluice_weigh_room *rooms;    /* [threads] */
 } batch;
 
 static uint64_t matrix_row_bytes(const sluice_source_matrix *from)
@@ -144,9 +150,15 @@ static const char *shard_path(const sluice_plan *plan, const sluice_source_matri
     return plan->source->files->shards[from->part[0].shard].path;
 }
 
-static sluice_status pack_record(const sluice_plan *plan, int32_t layer, int32_t expert,
-                                 void *scratch, unsigned char *out, sluice_error *err)
+static sluice_status pack_record(const batch *work, int32_t task, int worker, unsigned char *out,
+                                 sluice_error *err)
 {
+    const sluice_plan *plan = work->run->plan;
+    int32_t layer = work->file->layer, expert = work->pieces[task].unit;
+    sluice_fit_weights weights[2];
+    if (work->weigh)
+        SLUICE_TRY(sluice_weigh_expert(work->weigh, layer, expert, &work->weights[task],
+                                       &work->rooms[worker], &weights[0], &weights[1], err));
     static const char *const names[3] = {"gate_proj", "up_proj", "down_proj"};
     const sluice_record_layout *record = &plan->records[layer];
     const sluice_weight_format to[3] = {record->gate, record->up, record->down};
@@ -158,15 +170,18 @@ static sluice_status pack_record(const sluice_plan *plan, int32_t layer, int32_t
         sluice_catalog_layer(&plan->source->config, layer, prefix, sizeof prefix);
         snprintf(name, sizeof name, "%.200s: %smlp.experts.%d.%s", shard_path(plan, from), prefix,
                  expert, names[part]);
-        SLUICE_TRY(sluice_pack_rows(plan->source->files, from, to[part], 0, from->rows, name,
-                                    scratch, out + offset[part], err));
+        SLUICE_TRY(sluice_pack_rows(plan->source->files, from, to[part],
+                                    work->weigh ? &weights[part / 2] : NULL, 0, from->rows, name,
+                                    work->scratch[worker], out + offset[part], err));
     }
     return SLUICE_OK;
 }
 
-static sluice_status pack_trunk(const sluice_plan *plan, const piece *at, void *scratch,
-                                unsigned char *out, sluice_error *err)
+static sluice_status pack_trunk(const batch *work, int32_t task, void *scratch, unsigned char *out,
+                                sluice_error *err)
 {
+    const sluice_plan *plan = work->run->plan;
+    const piece *at = &work->pieces[task];
     const sluice_trunk_tensor *tensor = &plan->trunk[at->unit];
     const sluice_source_matrix *from = &plan->source->trunk[at->unit];
     char name[320];
@@ -174,20 +189,20 @@ static sluice_status pack_trunk(const sluice_plan *plan, const piece *at, void *
     if (!tensor->packed) return sluice_pack_plain(plan->source->files, from, name, out, err);
     size_t packed = sluice_weight_bytes(tensor->format, at->rows, tensor->cols);
     memset(out + packed, 0, (size_t)at->bytes - packed);
-    return sluice_pack_rows(plan->source->files, from, tensor->format, at->row, at->rows, name,
+    return sluice_pack_rows(plan->source->files, from, tensor->format,
+                            work->weigh ? &work->weights[task] : NULL, at->row, at->rows, name,
                             scratch, out, err);
 }
 
 static void work_on(void *context, int32_t task, int worker)
 {
     const batch *work = context;
-    const sluice_plan *plan = work->run->plan;
     const piece *at = &work->pieces[task];
-    unsigned char *out = work->out[task], *scratch = work->scratch[worker];
+    unsigned char *out = work->out[task];
     sluice_error *err = &work->errors[task];
     sluice_status status = work->file->layer < 0
-                               ? pack_trunk(plan, at, scratch, out, err)
-                               : pack_record(plan, work->file->layer, at->unit, scratch, out, err);
+                               ? pack_trunk(work, task, work->scratch[worker], out, err)
+                               : pack_record(work, task, worker, out, err);
     if (status == SLUICE_OK)
         status =
             sluice_safetensors_writer_put(work->writer, at->offset, out, (size_t)at->bytes, err);
@@ -213,8 +228,43 @@ sluice_status sluice_convert_report(sluice_convert_run *run, bool last, sluice_e
     return sluice_fail(err, SLUICE_CANCELLED, "%s: the conversion was stopped", run->dir);
 }
 
+/* What the pieces of this batch weigh, made ready before the workers start. */
+static sluice_status weigh_pieces(batch *work, size_t count, sluice_error *err)
+{
+    const sluice_plan *plan = work->run->plan;
+    for (size_t i = 0; work->weigh && i < count; i++) {
+        int32_t unit = work->pieces[i].unit;
+        if (work->file->layer >= 0)
+            SLUICE_TRY(sluice_weigh_layer(work->weigh, work->file->layer, &work->weights[i], err));
+        else if (plan->trunk[unit].packed)
+            SLUICE_TRY(
+                sluice_weigh_trunk(work->weigh, plan->trunk[unit].name, &work->weights[i], err));
+    }
+    return SLUICE_OK;
+}
+
+static sluice_status new_weigh(batch *work, int threads, sluice_error *err)
+{
+    const sluice_plan *plan = work->run->plan;
+    int32_t slots = threads * PIECES_A_TASK;
+    if (!plan->importance) return SLUICE_OK;
+    work->weights = calloc((size_t)slots, sizeof *work->weights);
+    work->rooms = calloc((size_t)threads, sizeof *work->rooms);
+    if (!work->weights || !work->rooms)
+        return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for importances");
+    SLUICE_TRY(sluice_weigh_new(plan->importance, &plan->source->config, slots, &work->weigh, err));
+    for (int i = 0; i < threads && work->file->layer >= 0; i++)
+        SLUICE_TRY(sluice_weigh_room_new(work->weigh, &work->rooms[i], err));
+    return SLUICE_OK;
+}
+
 static void free_buffers(batch *work, int threads)
 {
+    for (int i = 0; work->rooms && i < threads; i++)
+        sluice_weigh_room_free(&work->rooms[i]);
+    free(work->rooms);
+    free(work->weights);
+    sluice_weigh_free(work->weigh);
     for (int i = 0; work->out && i < PIECES_A_TASK * threads; i++)
         free(work->out[i]);
     for (int i = 0; work->scratch && i < threads; i++)
@@ -240,7 +290,11 @@ static sluice_status new_buffers(batch *work, int threads, sluice_error *err)
         good = (work->out[i] = aligned_alloc(4096, out)) != NULL;
     for (int i = 0; good && i < threads; i++)
         good = (work->scratch[i] = aligned_alloc(4096, scratch)) != NULL;
-    if (good) return SLUICE_OK;
+    if (good) {
+        sluice_status status = new_weigh(work, threads, err);
+        if (status != SLUICE_OK) free_buffers(work, threads);
+        return status;
+    }
     free_buffers(work, threads);
     return sluice_fail(err, SLUICE_NO_MEMORY,
                        "%s: no memory for %d buffers of %zu bytes; use fewer threads",
@@ -255,6 +309,7 @@ static sluice_status write_pieces(sluice_convert_run *run, batch *work, const pi
     for (size_t first = 0; first < count; first += slots) {
         size_t n = count - first < slots ? count - first : slots;
         work->pieces = pieces + first;
+        SLUICE_TRY(weigh_pieces(work, n, err));
         sluice_pool_run(run->pool, work_on, work, (int32_t)n);
         for (size_t i = 0; i < n; i++) {
             const piece *at = &pieces[first + i];

@@ -5,6 +5,8 @@
 
 #include "format/encoding.h"
 
+#define FIT_BITS_MAX 6 /* more bits lose nothing that is worth the time */
+
 static size_t align(size_t bytes)
 {
     return (bytes + SLUICE_LINE_BYTES - 1) & ~(size_t)(SLUICE_LINE_BYTES - 1);
@@ -18,9 +20,10 @@ static bool same(sluice_weight_format a, sluice_weight_format b)
 /* Scratch of a change of format, one panel at a time: the panel as the source has it, one row as
  * floats, and the 16 rows row-major in the new format. */
 typedef struct change {
+    const sluice_fit_weights *weights; /* NULL: plain rounding */
     unsigned char *panel;
     float *row;
-    unsigned char *codes, *scales, *biases;
+    unsigned char *codes, *scales, *biases, *fit;
     size_t code_bytes, scale_bytes; /* a row */
     size_t bytes;                   /* of all */
 } change;
@@ -35,13 +38,15 @@ static change lay_out(const sluice_source_matrix *from, sluice_weight_format to,
     size_t panel = align(sluice_weight_panel_bytes(from->format, from->cols));
     size_t row = align(cols * sizeof(float)), codes = align(SLUICE_PANEL_ROWS * at.code_bytes);
     size_t scales = align(SLUICE_PANEL_ROWS * at.scale_bytes);
-    at.bytes = panel + row + codes + 2 * scales;
+    size_t fit = affine ? align(sluice_fit_scratch(to, from->cols)) : 0;
+    at.bytes = panel + row + codes + 2 * scales + fit;
     if (memory) {
         at.panel = memory;
         at.row = (float *)(void *)(memory + panel);
         at.codes = memory + panel + row;
         at.scales = at.codes + codes;
         at.biases = at.scales + scales;
+        at.fit = at.biases + scales;
     }
     return at;
 }
@@ -59,10 +64,13 @@ static sluice_status encode_row(sluice_weight_format to, int32_t cols, change *a
                                 sluice_error *err)
 {
     unsigned char *codes = at->codes + (size_t)lane * at->code_bytes;
+    unsigned char *scales = at->scales + (size_t)lane * at->scale_bytes;
+    unsigned char *biases = at->biases + (size_t)lane * at->scale_bytes;
+    if (to.kind == SLUICE_WEIGHT_AFFINE && at->weights && to.bits <= FIT_BITS_MAX)
+        return sluice_weight_fit_row(to, cols, at->row, at->weights, at->fit, codes, scales, biases,
+                                     err);
     if (to.kind == SLUICE_WEIGHT_AFFINE)
-        return sluice_weight_quantize_row(to, cols, at->row, codes,
-                                          at->scales + (size_t)lane * at->scale_bytes,
-                                          at->biases + (size_t)lane * at->scale_bytes, err);
+        return sluice_weight_quantize_row(to, cols, at->row, codes, scales, biases, err);
     for (int32_t c = 0; c < cols; c++) { /* bf16 is the only plain target */
         uint16_t element = sluice_float_to_bf16(at->row[c]);
         memcpy(codes + 2 * (size_t)c, &element, sizeof element);
@@ -71,11 +79,12 @@ static sluice_status encode_row(sluice_weight_format to, int32_t cols, change *a
 }
 
 static sluice_status change_format(const sluice_source_matrix *from, sluice_weight_format to,
-                                   int32_t row, int32_t rows, const unsigned char *const *parts,
-                                   const char *name, unsigned char *memory, unsigned char *out,
-                                   sluice_error *err)
+                                   const sluice_fit_weights *weights, int32_t row, int32_t rows,
+                                   const unsigned char *const *parts, const char *name,
+                                   unsigned char *memory, unsigned char *out, sluice_error *err)
 {
     change at = lay_out(from, to, memory);
+    at.weights = weights;
     size_t out_bytes = sluice_weight_panel_bytes(to, from->cols);
     for (int32_t first = 0; first < rows; first += SLUICE_PANEL_ROWS) {
         int32_t n = rows - first < SLUICE_PANEL_ROWS ? rows - first : SLUICE_PANEL_ROWS;
@@ -102,8 +111,9 @@ static sluice_status change_format(const sluice_source_matrix *from, sluice_weig
 }
 
 sluice_status sluice_pack_rows(sluice_checkpoint *files, const sluice_source_matrix *from,
-                               sluice_weight_format to, int32_t row, int32_t rows, const char *name,
-                               void *scratch, void *out, sluice_error *err)
+                               sluice_weight_format to, const sluice_fit_weights *weights,
+                               int32_t row, int32_t rows, const char *name, void *scratch,
+                               void *out, sluice_error *err)
 {
     const unsigned char *parts[SLUICE_SOURCE_PARTS_MAX] = {0};
     const void *plain[SLUICE_SOURCE_PARTS_MAX] = {0};
@@ -118,7 +128,7 @@ sluice_status sluice_pack_rows(sluice_checkpoint *files, const sluice_source_mat
     }
     SLUICE_TRY(from->encoding->check(from, rows, plain, name, row, err));
     if (!same(from->format, to))
-        return change_format(from, to, row, rows, parts, name, at, out, err);
+        return change_format(from, to, weights, row, rows, parts, name, at, out, err);
     from->encoding->pack(from, rows, plain, out);
     return SLUICE_OK;
 }

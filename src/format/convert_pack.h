@@ -7,16 +7,18 @@
 #define SLUICE_FORMAT_CONVERT_PACK_H
 
 #include "format/source.h"
+#include "quant/fit.h"
 
 /* Scratch that packing `rows` rows takes; 64-byte aligned memory of at least that size. */
 size_t sluice_pack_scratch(const sluice_source_matrix *from, sluice_weight_format to, int32_t rows);
 
 /* Packs rows [row, row + rows) into out, sluice_weight_bytes(to, rows, cols) bytes, 64-byte
- * aligned. row is a multiple of 16, and so is rows except at the end of the matrix. name is for
- * messages. */
+ * aligned. row is a multiple of 16, and so is rows except at the end of the matrix. weights: how
+ * columns weigh where values are rounded; NULL for plain rounding. name is for messages. */
 sluice_status sluice_pack_rows(sluice_checkpoint *files, const sluice_source_matrix *from,
-                               sluice_weight_format to, int32_t row, int32_t rows, const char *name,
-                               void *scratch, void *out, sluice_error *err);
+                               sluice_weight_format to, const sluice_fit_weights *weights,
+                               int32_t row, int32_t rows, const char *name, void *scratch,
+                               void *out, sluice_error *err);
 
 /* The same for vectors and convolutions: elements as they are. */
 sluice_status sluice_pack_plain(sluice_checkpoint *files, const sluice_source_matrix *from,

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "format/encoding.h"
+#include "quant/fit.h"
 
 typedef struct target {
-    bool keep;    /* the source's own format */
-    uint8_t bits; /* 16: bf16 */
+    bool keep;     /* the source's own format */
+    uint8_t bits;  /* 16: bf16 */
+    uint8_t group; /* 0: 64, or what divides the columns */
 } target;
 
 static sluice_status parse_target(const char *text, const char *option, target *out,
@@ -22,11 +24,20 @@ static sluice_status parse_target(const char *text, const char *option, target *
     *out = (target){.keep = !text};
     if (!text) return SLUICE_OK;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(text, names[i].name) != 0) continue;
+        size_t length = strlen(names[i].name);
+        if (strncmp(text, names[i].name, length) != 0) continue;
+        const char *group = text + length;
         out->bits = names[i].bits;
-        return SLUICE_OK;
+        if (!*group) return SLUICE_OK;
+        out->group = strcmp(group, "/32") == 0    ? 32
+                     : strcmp(group, "/64") == 0  ? 64
+                     : strcmp(group, "/128") == 0 ? 128
+                                                  : 0;
+        if (out->bits < 16 && out->group) return SLUICE_OK;
     }
-    return sluice_fail(err, SLUICE_USAGE, "%s \"%s\" is not one of q2, q3, q4, q5, q6, q8 and bf16",
+    return sluice_fail(err, SLUICE_USAGE,
+                       "%s \"%.40s\" is not one of q2, q3, q4, q5, q6, q8 (with /32, /64 or /128: "
+                       "columns that share a scale) and bf16",
                        option, text);
 }
 
@@ -38,13 +49,16 @@ static sluice_weight_format choose(const sluice_source_matrix *from, target to, 
     if (to.keep) return own;
     uint8_t bits = careful && to.bits < 8 ? 8 : to.bits;
     if (bits == 16) return (sluice_weight_format){.kind = SLUICE_WEIGHT_BF16, .bits = 16};
-    if (own.kind == SLUICE_WEIGHT_AFFINE && own.bits == bits) return own;
+    uint8_t group = to.group && from->cols % to.group == 0 ? to.group : from->cols % 64 ? 32 : 64;
+    if (own.kind == SLUICE_WEIGHT_AFFINE && own.bits == bits &&
+        (!to.group || own.group == group || careful))
+        return own;
     if (from->cols % 32) return own;
     bool f16 = own.kind == SLUICE_WEIGHT_F16 ||
                (own.kind == SLUICE_WEIGHT_AFFINE && own.scale == SLUICE_WEIGHT_F16);
     return (sluice_weight_format){.kind = SLUICE_WEIGHT_AFFINE,
                                   .bits = bits,
-                                  .group = from->cols % 64 ? 32 : 64,
+                                  .group = group,
                                   .scale = f16 ? SLUICE_WEIGHT_F16 : SLUICE_WEIGHT_BF16};
 }
 
@@ -145,11 +159,14 @@ static sluice_status measure_header(sluice_plan *plan, sluice_plan_file *file, s
 
 static void make_fingerprint(sluice_plan *plan, const sluice_convert_options *options)
 {
-    char text[96];
+    char text[160];
     int length =
-        snprintf(text, sizeof text, "%s %s %s %s", plan->source->fingerprint,
+        snprintf(text, sizeof text, "%s %s %.20s %.20s", plan->source->fingerprint,
                  SLUICE_CONTAINER_VERSION, options && options->experts ? options->experts : "-",
                  options && options->trunk ? options->trunk : "-");
+    if (plan->importance) /* what it holds, and what this program makes of it */
+        length += snprintf(text + length, sizeof text - (size_t)length, " %s %s",
+                           plan->importance->id, SLUICE_FIT_VERSION);
     uint64_t state = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
     for (int i = 0; i < length; i++)
         state = (state ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
@@ -188,6 +205,9 @@ static sluice_status fill(sluice_plan *plan, const sluice_convert_options *optio
     SLUICE_TRY(parse_target(options ? options->experts : NULL, "--experts", &experts, err));
     SLUICE_TRY(parse_target(options ? options->trunk : NULL, "--trunk", &trunk, err));
     SLUICE_TRY(allocate(plan, err));
+    if (options && options->importance)
+        SLUICE_TRY(sluice_importance_open(options->importance, &plan->source->config,
+                                          &plan->importance, err));
     make_fingerprint(plan, options);
     SLUICE_TRY(plan_trunk(plan, trunk, err));
     for (int32_t layer = 0; layer + 1 < plan->file_count; layer++)
@@ -218,6 +238,7 @@ void sluice_plan_free(sluice_plan *plan)
 {
     if (!plan) return;
     sluice_source_close(plan->source);
+    sluice_importance_close(plan->importance);
     free(plan->trunk);
     free(plan->trunk_order);
     free(plan->records);

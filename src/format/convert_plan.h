@@ -4,6 +4,7 @@
 #define SLUICE_FORMAT_CONVERT_PLAN_H
 
 #include "format/container_meta.h"
+#include "format/importance.h"
 #include "format/safetensors_writer.h"
 #include "format/source.h"
 #include "sluice/convert.h"
@@ -23,7 +24,8 @@ typedef struct sluice_plan {
     sluice_record_layout *records; /* [layers] */
     sluice_plan_file *files;       /* trunk first, then the layers: the order of work */
     int32_t file_count;
-    int32_t *shard_last; /* [shards]: the last file that needs it, -1 for none */
+    int32_t *shard_last;           /* [shards]: the last file that needs it, -1 for none */
+    sluice_importance *importance; /* NULL: plain rounding */
     bool requantised;
     char fingerprint[SLUICE_FINGERPRINT_BYTES]; /* of source and options */
 } sluice_plan;

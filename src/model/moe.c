@@ -122,7 +122,7 @@ static int32_t group_by_expert(sluice_moe *moe, int32_t n)
 
 static void run_expert(sluice_moe *moe, int32_t layer, int32_t id, const void *record)
 {
-    sluice_expert_weights weights;
+    sluice_expert_weights weights = {.layer = layer, .id = id, .shares = moe->weights};
     int32_t begin = moe->begin[id], count = moe->begin[id + 1] - begin;
     sluice_record_weights(moe->model->layers[layer].record, moe->model->config, record,
                           &weights.gate, &weights.up, &weights.down);

@@ -87,6 +87,18 @@ static void stream_put(unsigned char *stream, int bits, int32_t index, unsigned 
     if (word >> 8) stream[byte + 1] |= (unsigned char)(word >> 8);
 }
 
+unsigned sluice_affine_code(const void *stream, int bits, int32_t index)
+{
+    return stream_get(stream, bits, index);
+}
+
+void sluice_affine_pack_codes(const uint8_t *codes, int bits, int32_t count, void *stream)
+{
+    memset(stream, 0, (size_t)count * (size_t)bits / 8);
+    for (int32_t i = 0; i < count; i++)
+        stream_put(stream, bits, i, codes[i]);
+}
+
 static const char *check(sluice_weight_format format, int64_t cols)
 {
     int bits = format.bits;

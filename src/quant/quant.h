@@ -25,4 +25,8 @@ size_t sluice_plain_bytes(uint8_t kind);
 float sluice_plain_load(uint8_t kind, const void *array, size_t index);
 void sluice_plain_store(uint8_t kind, void *array, size_t index, float value);
 
+/* Code index of a row as affine formats pack it (a little-endian bit stream), and a whole row. */
+unsigned sluice_affine_code(const void *stream, int bits, int32_t index);
+void sluice_affine_pack_codes(const uint8_t *codes, int bits, int32_t count, void *stream);
+
 #endif
