@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define LANES 16
+#define FEW_ROWS 6       /* up to so many, a dot product for each costs less than 16 lanes */
 #define FORWARD_PANELS 8 /* of a task */
 #define FORWARD_ROWS 240
 
@@ -104,7 +105,17 @@ static void turn_task(void *context, int32_t block, int worker)
     memset(out + (int64_t)outputs * LANES, 0, (size_t)(job->rows - outputs) * LANES * sizeof *out);
 }
 
-static void transpose_task(void *context, int32_t task, int worker)
+/* One piece of weights, [cols, depth] in a worker's buffer. */
+static void unpack_piece(const transpose_job *job, int32_t r, int32_t depth, int32_t col,
+                         int32_t cols, float *weights)
+{
+    for (int32_t p = 0; p < depth; p += SLUICE_PANEL_ROWS)
+        job->back->kernels.unpack_f32(job->w, (r + p) / SLUICE_PANEL_ROWS, col, cols, weights + p,
+                                      SLUICE_BACK_DEPTH);
+}
+
+/* The columns of a task for the 64 rows of one, the rows in lanes. */
+static void lanes_task(void *context, int32_t task, int worker)
 {
     const transpose_job *job = context;
     const sluice_weight *w = job->w;
@@ -116,9 +127,7 @@ static void transpose_task(void *context, int32_t task, int worker)
     float *sums = weights + SLUICE_BACK_COLS * SLUICE_BACK_DEPTH; /* [cols, TILE] */
     for (int32_t r = 0; r < job->rows; r += SLUICE_BACK_DEPTH) {
         const int32_t depth = least(SLUICE_BACK_DEPTH, job->rows - r);
-        for (int32_t p = 0; p < depth; p += SLUICE_PANEL_ROWS)
-            job->back->kernels.unpack_f32(w, (r + p) / SLUICE_PANEL_ROWS, col, cols, weights + p,
-                                          SLUICE_BACK_DEPTH);
+        unpack_piece(job, r, depth, col, cols, weights);
         job->back->ops->gemm(&(sluice_gemm){
             .m = cols,
             .n = parts(rows, LANES) * LANES,
@@ -141,15 +150,45 @@ static void transpose_task(void *context, int32_t task, int worker)
     }
 }
 
+/* The same for a few rows: each is multiplied by itself, the outputs in lanes. */
+static void dots_task(void *context, int32_t task, int worker)
+{
+    const transpose_job *job = context;
+    const sluice_weight *w = job->w;
+    const int32_t col = task * SLUICE_BACK_COLS, cols = least(SLUICE_BACK_COLS, w->cols - col);
+    float *weights = job->back->workers[worker].memory;
+    float *sums = weights + SLUICE_BACK_COLS * SLUICE_BACK_DEPTH; /* [cols] */
+    for (int32_t r = 0; r < job->rows; r += SLUICE_BACK_DEPTH) {
+        const int32_t depth = least(SLUICE_BACK_DEPTH, job->rows - r);
+        const int32_t there = least(depth, w->rows - r);
+        unpack_piece(job, r, depth, col, cols, weights);
+        for (int32_t t = 0; t < job->n; t++) {
+            float *dx = job->dx + (int64_t)t * w->cols + col;
+            const float *dy = job->dy + (int64_t)t * w->rows + r;
+            /* The columns lie DEPTH apart: one call does if all of a column counts. */
+            const int32_t at_once = there == SLUICE_BACK_DEPTH ? cols : 1;
+            for (int32_t c = 0; c < cols; c += at_once)
+                job->back->ops->low_rank_in(dy, weights + (int64_t)c * SLUICE_BACK_DEPTH, at_once,
+                                            1.0f, there, sums + c);
+            for (int32_t c = 0; c < cols; c++)
+                dx[c] += sums[c];
+        }
+    }
+}
+
 static void transposed_product(sluice_back *back, const sluice_weight *w, const float *dy,
                                int32_t n, float *dx)
 {
     transpose_job job = {.back = back, .w = w, .dy = dy, .dx = dx, .n = n};
     job.rows = sluice_weight_panels(w) * SLUICE_PANEL_ROWS;
     job.row_blocks = parts(n, SLUICE_BACK_TILE);
+    const int32_t pieces = parts(w->cols, SLUICE_BACK_COLS);
+    if (n <= FEW_ROWS) {
+        sluice_pool_run(back->pool, dots_task, &job, pieces);
+        return;
+    }
     sluice_pool_run(back->pool, turn_task, &job, parts(n, LANES));
-    sluice_pool_run(back->pool, transpose_task, &job,
-                    parts(w->cols, SLUICE_BACK_COLS) * job.row_blocks);
+    sluice_pool_run(back->pool, lanes_task, &job, pieces * job.row_blocks);
 }
 
 /* d_middle = scale B^T dy, and dx += A^T d_middle. */
