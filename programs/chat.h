@@ -29,6 +29,10 @@ typedef struct cli_chat {
     int32_t answer_max; /* tokens of an answer */
     uint64_t turns;     /* answered, in this run of the program */
 
+    struct cli_remote *remote;   /* the server that answers instead (--server), or NULL; with it
+                                    engine, session, tokenizer, info, transcript are not used */
+    char remote_statistics[256]; /* of its last answer; "" before */
+
     bool color; /* stdout is a terminal */
     bool quiet;
     cli_statistics statistics; /* of the last answer */
@@ -54,6 +58,9 @@ int cli_chat_prompt_make(cli_chat *chat, cli_chat_prompt *prompt);
 
 /* chat_answer.c: one turn. A turn that fails is told and leaves the conversation as it was. */
 void cli_chat_answer(cli_chat *chat, const char *text, size_t length);
+
+/* chat_remote_answer.c: the answer to the last message, from the server; an exit status. */
+int cli_chat_answer_remote(cli_chat *chat);
 
 /* chat_display.c: an answer on the screen, part by part. */
 typedef struct cli_chat_display {

@@ -181,8 +181,8 @@ void cli_chat_answer(cli_chat *chat, const char *text, size_t length)
     json_array_append_new(chat->messages,
                           json_pack("{s:s, s:o}", "role", "user", "content", content));
     cli_interrupt_clear();
-    int status = cli_chat_prompt_make(chat, &prompt);
-    if (status == CLI_OK) {
+    int status = chat->remote ? cli_chat_answer_remote(chat) : cli_chat_prompt_make(chat, &prompt);
+    if (status == CLI_OK && !chat->remote) {
         status = answer_prompt(chat, &prompt);
         free(prompt.ids);
     }

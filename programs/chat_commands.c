@@ -80,6 +80,10 @@ static bool run_stats(cli_chat *chat, const char *argument)
 {
     char line[512];
     (void)argument;
+    if (chat->remote) {
+        puts(chat->remote_statistics[0] ? chat->remote_statistics : "nothing was answered yet");
+        return true;
+    }
     if (!chat->has_statistics) {
         puts("nothing was answered yet");
         return true;
@@ -102,6 +106,10 @@ static char *expand(const char *path)
 static void with_file(cli_chat *chat, const char *argument, const char *name,
                       void (*act)(cli_chat *, const char *))
 {
+    if (chat->remote) {
+        cli_fail("/%s is not for conversations with a server", name);
+        return;
+    }
     if (!argument[0]) {
         cli_fail("/%s needs the name of a file", name);
         return;

@@ -8,6 +8,10 @@
 int cli_chat_open(cli_chat *chat)
 {
     sluice_error err = {0};
+    if (chat->remote) {
+        chat->messages = json_array();
+        return chat->messages ? CLI_OK : cli_fail("not enough memory for a conversation");
+    }
     if (cli_engine_tokenizer(chat->engine, &chat->tokenizer) != CLI_OK) return CLI_FAILED;
     chat->info = sluice_engine_info(chat->engine);
     chat->messages = json_array();
@@ -46,7 +50,7 @@ void cli_chat_forget(cli_chat *chat)
     json_array_clear(chat->messages);
     if (system) json_array_append_new(chat->messages, system);
     chat->transcript_count = 0;
-    sluice_session_clear(chat->session);
+    if (chat->session) sluice_session_clear(chat->session);
 }
 
 int cli_chat_set_system(cli_chat *chat, const char *text, size_t length)

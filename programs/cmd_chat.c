@@ -7,13 +7,14 @@
 
 #include "chat.h"
 #include "chat_line.h"
+#include "chat_remote.h"
 #include "commands.h"
 #include "interrupt.h"
 
 typedef struct chat_args {
     cli_model_flags model;
     cli_sampling_flags sampling;
-    const char *system, *think;
+    const char *system, *think, *server;
     int32_t answer_max;
     bool quiet;
 } chat_args;
@@ -22,6 +23,9 @@ static const cli_option options[] = {
     {"system", 0, CLI_TEXT, "TEXT", offsetof(chat_args, system), 0, 0, "The system prompt (none)."},
     {"think", 0, CLI_CHOICE, "on|off|hide", offsetof(chat_args, think), 0, 0,
      "Think before answering: shown, not at all, or hidden (on)."},
+    {"server", 0, CLI_TEXT, "URL", offsetof(chat_args, server), 0, 0,
+     "Talk with the model of a server, such as http://127.0.0.1:8080, instead of a MODEL; its key, "
+     "if it wants one, is in SLUICE_API_KEY."},
     {"tokens", 'n', CLI_INTEGER, "N", offsetof(chat_args, answer_max), 1, INT32_MAX,
      "Tokens of an answer at most (until the context is full)."},
     {"quiet", 0, CLI_FLAG, NULL, offsetof(chat_args, quiet), 0, 0, "Nothing on stderr but errors."},
@@ -30,6 +34,7 @@ static const cli_group groups[] = {
     {"Conversation", options, 0},
     {"Sampling", cli_sampling_options, offsetof(chat_args, sampling)},
     {"Model", cli_model_options, offsetof(chat_args, model)},
+    {"Lossy", cli_lever_options, offsetof(chat_args, model)},
     {0}};
 
 static bool is_blank(const cli_message *message)
@@ -61,9 +66,12 @@ static int converse(cli_chat *chat, cli_line_reader *reader)
     return cli_output_finish();
 }
 
-static int chat_with(sluice_engine *engine, const char *name, const chat_args *args)
+/* engine or remote; the other one is NULL. */
+static int chat_with(sluice_engine *engine, cli_remote *remote, const char *name,
+                     const chat_args *args)
 {
     cli_chat chat = {.engine = engine,
+                     .remote = remote,
                      .sampling = args->sampling,
                      .answer_max = args->answer_max,
                      .quiet = args->quiet,
@@ -80,7 +88,11 @@ static int chat_with(sluice_engine *engine, const char *name, const chat_args *a
     if (args->system) status = cli_chat_set_system(&chat, args->system, strlen(args->system));
     cli_line_reader *reader = status == CLI_OK ? cli_line_reader_open() : NULL;
     if (reader) {
-        if (!chat.quiet && isatty(STDIN_FILENO))
+        bool greet = !chat.quiet && isatty(STDIN_FILENO);
+        if (greet && remote)
+            cli_note("chatting with %s at %s\n/help lists commands, Ctrl-D leaves", name,
+                     args->server);
+        else if (greet)
             cli_note(
                 "chatting with %s, %d layers of %d experts\n/help lists commands, Ctrl-D leaves",
                 name, chat.info->layers, chat.info->experts);
@@ -107,6 +119,22 @@ static const char *model_name(const char *model, char *name, size_t size)
     return name;
 }
 
+/* No flag is accepted and then ignored: those of the engine are for the server's command line. */
+static int chat_with_server(const char *model, const chat_args *args)
+{
+    static const cli_model_flags none;
+    cli_remote *remote = NULL;
+    if (model) return cli_usage("--server and MODEL exclude each other");
+    if (memcmp(&args->model, &none, sizeof none) != 0)
+        return cli_usage("--server: options of the model are for 'sluice serve'");
+    cli_interrupt_catch(false);
+    int status = cli_remote_open(args->server, getenv("SLUICE_API_KEY"), &remote);
+    if (status != CLI_OK) return status;
+    status = chat_with(NULL, remote, cli_remote_model(remote), args);
+    cli_remote_close(remote);
+    return status;
+}
+
 static int run(int argc, char **argv)
 {
     chat_args args = {.answer_max = INT32_MAX, .sampling = CLI_SAMPLING_FLAGS_NONE};
@@ -114,11 +142,12 @@ static int run(int argc, char **argv)
     int status = cli_options_parse(&cli_command_chat, argc, argv, &args, positional);
     if (status != CLI_GO_ON) return status;
 
+    if (args.server) return chat_with_server(positional[0], &args);
     char name[64];
     sluice_engine *engine;
     status = cli_engine_open(positional[0], &args.model, args.quiet, &engine);
     if (status != CLI_OK) return status;
-    status = chat_with(engine, model_name(positional[0], name, sizeof name), &args);
+    status = chat_with(engine, NULL, model_name(positional[0], name, sizeof name), &args);
     sluice_engine_close(engine);
     return status;
 }
@@ -138,6 +167,7 @@ const cli_command cli_command_chat = {
         "line.",
     .examples = "sluice chat\n"
                 "sluice chat ~/models/qwen3.5-397b.sluice --memory 48GiB --think hide\n"
+                "sluice chat --server http://127.0.0.1:8080\n"
                 "echo 'What is the capital of France?' | sluice chat --think off --temp 0",
     .positional_max = 1,
     .groups = groups,
