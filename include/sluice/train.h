@@ -57,7 +57,7 @@ typedef struct sluice_train_options {
     float alpha;
     float rate;
     sluice_train_schedule schedule;
-    int32_t warmup_steps;
+    int32_t warmup_steps; /* negative: 3% of the run's */
     float weight_decay, beta1, beta2, epsilon;
     float clip;         /* global norm of the gradient; 0: off */
     int32_t steps;      /* 0: epochs decide */
@@ -67,7 +67,6 @@ typedef struct sluice_train_options {
     int32_t accumulate; /* passes of a step */
     bool all_tokens;    /* loss on the prompt's tokens too */
     bool refuse_long;   /* a sample over the context is an error, not cut */
-    bool thinking;      /* render answers with the template's thinking left on */
     uint64_t seed;
     int32_t validate_every; /* steps; 0: at the end of every epoch and of the run */
     int32_t save_every;     /* steps; 0: at the end only */

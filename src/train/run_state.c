@@ -1,0 +1,208 @@
+/* A run's state on disk (see run_state.h). */
+#include "train/run_state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "format/safetensors_writer.h"
+#include "os/file.h"
+
+#define KEY_INTS 4
+
+/* Sums of the blocks, in the order of the file: a damaged file is not gone on from. */
+static uint32_t checksum(const sluice_adapter *adapter, const sluice_adamw *adamw)
+{
+    uint32_t crc = sluice_crc32c(0, adapter->values, adapter->bytes);
+    return sluice_crc32c(crc, adamw->m, adamw->bytes);
+}
+
+static sluice_status write_all(sluice_safetensors_writer *file, const sluice_adamw *adamw,
+                               const int32_t *keys, const float *scales, sluice_error *err)
+{
+    const sluice_adapter *adapter = adamw->adapter;
+    const size_t n = (size_t)adapter->n_entries;
+    uint64_t at = 0;
+    SLUICE_TRY(sluice_safetensors_writer_put(file, at, keys, n * KEY_INTS * sizeof *keys, err));
+    at += n * KEY_INTS * sizeof *keys;
+    SLUICE_TRY(sluice_safetensors_writer_put(file, at, scales, n * sizeof *scales, err));
+    at += n * sizeof *scales;
+    SLUICE_TRY(sluice_safetensors_writer_put(file, at, adapter->values, adapter->bytes, err));
+    at += adapter->bytes;
+    return sluice_safetensors_writer_put(file, at, adamw->m, adamw->bytes, err);
+}
+
+static sluice_status save(const char *path, const sluice_adamw *adamw, const int32_t *keys,
+                          const float *scales, const sluice_safetensors_meta *meta, size_t n_meta,
+                          sluice_error *err)
+{
+    const sluice_adapter *adapter = adamw->adapter;
+    const int64_t n = adapter->n_entries, count = (int64_t)adapter->count;
+    const sluice_safetensors_entry entries[] = {{"keys", SLUICE_DTYPE_I32, 2, {n, KEY_INTS}},
+                                                {"scales", SLUICE_DTYPE_F32, 1, {n, 0}},
+                                                {"values", SLUICE_DTYPE_F32, 1, {count, 0}},
+                                                {"m", SLUICE_DTYPE_F32, 1, {count, 0}},
+                                                {"v", SLUICE_DTYPE_F32, 1, {count, 0}}};
+    char *header = NULL;
+    size_t bytes = 0;
+    sluice_safetensors_writer *file = NULL;
+    SLUICE_TRY(sluice_safetensors_header(entries, 5, meta, n_meta, &header, &bytes, err));
+    const uint64_t data =
+        (uint64_t)n * (KEY_INTS + 1) * sizeof(int32_t) + adapter->bytes + adamw->bytes;
+    sluice_status status = sluice_safetensors_writer_open(path, bytes, data, &file, err);
+    if (status == SLUICE_OK) {
+        status = write_all(file, adamw, keys, scales, err);
+        if (status == SLUICE_OK)
+            status = sluice_safetensors_writer_finish(file, header, bytes, err);
+        else
+            sluice_safetensors_writer_abandon(file);
+    }
+    free(header);
+    return status;
+}
+
+sluice_status sluice_run_state_save(const char *path, const sluice_adamw *adamw,
+                                    const sluice_run_position *state, const char *settings,
+                                    sluice_error *err)
+{
+    const sluice_adapter *adapter = adamw->adapter;
+    const size_t n = (size_t)adapter->n_entries;
+    char step[16], taken[24], crc[16];
+    int32_t *keys = calloc(n, KEY_INTS * sizeof *keys);
+    float *scales = calloc(n, sizeof *scales);
+    sluice_status status = SLUICE_OK;
+    if (!keys || !scales) status = sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory", path);
+    for (size_t i = 0; status == SLUICE_OK && i < n; i++) {
+        const sluice_adapter_key *key = &adapter->entries[i].key;
+        const int32_t four[] = {key->layer, (int32_t)key->module, key->expert, key->rank};
+        memcpy(keys + i * KEY_INTS, four, sizeof four);
+        scales[i] = key->scale;
+    }
+    snprintf(step, sizeof step, "%d", state->step);
+    snprintf(taken, sizeof taken, "%lld", (long long)state->taken);
+    snprintf(crc, sizeof crc, "%08x", checksum(adapter, adamw));
+    const sluice_safetensors_meta meta[] = {
+        {"crc32c", crc}, {"settings", settings}, {"step", step}, {"taken", taken}};
+    if (status == SLUICE_OK) status = save(path, adamw, keys, scales, meta, 4, err);
+    free(keys);
+    free(scales);
+    return status;
+}
+
+typedef struct state_file {
+    const char *path;
+    int fd;
+    sluice_safetensors table;
+} state_file;
+
+static void close_file(state_file *file)
+{
+    sluice_safetensors_free(&file->table);
+    if (file->fd >= 0) sluice_file_close(file->fd);
+}
+
+static sluice_status open_file(const char *path, state_file *file, sluice_error *err)
+{
+    uint64_t bytes;
+    *file = (state_file){.path = path, .fd = -1};
+    SLUICE_TRY(sluice_file_open(path, &file->fd, &bytes, err));
+    const sluice_status status =
+        sluice_safetensors_read(file->fd, path, bytes, &file->table, NULL, NULL, err);
+    if (status != SLUICE_OK) close_file(file);
+    return status;
+}
+
+static sluice_status read_tensor(const state_file *file, const char *name, sluice_dtype dtype,
+                                 uint64_t elements, void *to, sluice_error *err)
+{
+    const sluice_safetensor *tensor = sluice_safetensors_find(&file->table, name);
+    if (!tensor || tensor->dtype != dtype || tensor->bytes != elements * 4)
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: %s is missing or has another size", file->path,
+                           name);
+    return sluice_file_read(file->fd, file->path, tensor->offset, to, (size_t)tensor->bytes, err);
+}
+
+static sluice_status read_number(const state_file *file, const char *key, int64_t most,
+                                 int64_t *value, sluice_error *err)
+{
+    const char *text = sluice_safetensors_metadata(&file->table, key);
+    char *end = NULL;
+    *value = text ? strtoll(text, &end, 10) : -1;
+    if (!text || *end || *value < 0 || *value > most)
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: %s is missing or no number", file->path, key);
+    return SLUICE_OK;
+}
+
+static sluice_status read_keys(const state_file *file, sluice_adapter_key **keys, int32_t *n,
+                               sluice_error *err)
+{
+    const sluice_safetensor *tensor = sluice_safetensors_find(&file->table, "keys");
+    if (!tensor || tensor->dims != 2 || tensor->shape[1] != KEY_INTS || tensor->shape[0] < 1 ||
+        tensor->shape[0] > INT32_MAX / KEY_INTS)
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: keys are missing", file->path);
+    const size_t count = (size_t)tensor->shape[0];
+    int32_t *ints = calloc(count, KEY_INTS * sizeof *ints);
+    float *scales = calloc(count, sizeof *scales);
+    *keys = calloc(count, sizeof **keys);
+    sluice_status status = SLUICE_OK;
+    if (!ints || !scales || !*keys)
+        status = sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory", file->path);
+    if (status == SLUICE_OK)
+        status = read_tensor(file, "keys", SLUICE_DTYPE_I32, count * KEY_INTS, ints, err);
+    if (status == SLUICE_OK)
+        status = read_tensor(file, "scales", SLUICE_DTYPE_F32, count, scales, err);
+    for (size_t i = 0; status == SLUICE_OK && i < count; i++) {
+        const int32_t *four = ints + i * KEY_INTS;
+        (*keys)[i] = (sluice_adapter_key){four[0], (sluice_adapter_module)four[1], four[2], four[3],
+                                          scales[i]};
+    }
+    free(ints);
+    free(scales);
+    if (status != SLUICE_OK) free(*keys);
+    *n = (int32_t)count;
+    return status;
+}
+
+sluice_status sluice_run_state_open(const char *path, const char *settings,
+                                    sluice_run_position *state, sluice_adapter_key **keys,
+                                    int32_t *n, sluice_error *err)
+{
+    state_file file;
+    int64_t step;
+    SLUICE_TRY(open_file(path, &file, err));
+    const char *made = sluice_safetensors_metadata(&file.table, "settings");
+    sluice_status status = SLUICE_OK;
+    if (!made || strcmp(made, settings) != 0)
+        status = sluice_fail(err, SLUICE_USAGE,
+                             "%s: the run there had other settings (%.180s); these are %.180s",
+                             path, made ? made : "none", settings);
+    if (status == SLUICE_OK) status = read_number(&file, "step", INT32_MAX, &step, err);
+    if (status == SLUICE_OK) status = read_number(&file, "taken", INT64_MAX, &state->taken, err);
+    if (status == SLUICE_OK) status = read_keys(&file, keys, n, err);
+    if (status == SLUICE_OK) state->step = (int32_t)step;
+    close_file(&file);
+    return status;
+}
+
+sluice_status sluice_run_state_fill(const char *path, sluice_adamw *adamw, sluice_error *err)
+{
+    sluice_adapter *adapter = adamw->adapter;
+    state_file file;
+    SLUICE_TRY(open_file(path, &file, err));
+    sluice_status status =
+        read_tensor(&file, "values", SLUICE_DTYPE_F32, adapter->count, adapter->values, err);
+    if (status == SLUICE_OK)
+        status = read_tensor(&file, "m", SLUICE_DTYPE_F32, adapter->count, adamw->m, err);
+    if (status == SLUICE_OK)
+        status = read_tensor(&file, "v", SLUICE_DTYPE_F32, adapter->count, adamw->v, err);
+    char crc[16];
+    snprintf(crc, sizeof crc, "%08x", checksum(adapter, adamw));
+    const char *made = sluice_safetensors_metadata(&file.table, "crc32c");
+    if (status == SLUICE_OK && (!made || strcmp(made, crc) != 0))
+        status = sluice_fail(err, SLUICE_CORRUPT, "%s: its checksum is %s, its bytes give %s", path,
+                             made ? made : "missing", crc);
+    close_file(&file);
+    return status;
+}

@@ -1,0 +1,129 @@
+/* Experts and a pass in the memory that is left (see trainer.h). */
+#include <stdlib.h>
+
+#include "base/status.h"
+#include "train/trainer.h"
+
+#define SLOTS_SPARE 4                         /* beside one row's experts, so that reads overlap */
+#define BOOKKEEPING_BYTES ((uint64_t)2 << 20) /* structs and lists, not charged */
+#define TOKENIZER_BYTES 128                   /* about, of a token of the vocabulary */
+#define INPUTS_SHARE 4                        /* of what is left, for layer inputs: a fourth */
+
+static void note_routes(void *context, int32_t layer, const int32_t *ids, int32_t n)
+{
+    const sluice_trainer *trainer = context;
+    if (trainer->engine.routes)
+        trainer->engine.routes(trainer->engine.routes_context, layer, ids, n);
+}
+
+static sluice_status open_experts(sluice_trainer *trainer, uint64_t cache_bytes, sluice_error *err)
+{
+    const sluice_config *config = trainer->config;
+    sluice_experts_layer *layers = calloc((size_t)config->layers, sizeof *layers);
+    if (!layers) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to list the expert files");
+    for (int32_t i = 0; i < config->layers; i++) {
+        const sluice_expert_file *file = sluice_container_experts(trainer->container, i);
+        layers[i] = (sluice_experts_layer){
+            .path = file->path,
+            .offset = file->offset,
+            .stride = file->layout.bytes,
+            .bytes = file->layout.bytes,
+            .count = file->count,
+            .crc32c = file->crc32c,
+            .copies = (const char *const *)file->copies,
+            .n_copies = file->n_copies,
+        };
+    }
+    const sluice_experts_options options = {
+        .layers = layers,
+        .n_layers = config->layers,
+        .cache_bytes = cache_bytes,
+        .slots_min = config->top_k,
+        .io = trainer->engine.io,
+        .policy = trainer->engine.cache_policy,
+        .verify = trainer->engine.verify_reads,
+        .budget = trainer->budget,
+        .trace = note_routes,
+        .trace_context = trainer,
+    };
+    const sluice_status status = sluice_experts_open(&options, &trainer->experts, err);
+    free(layers);
+    return status;
+}
+
+static void bank(const sluice_trainer *trainer, uint64_t *bytes, uint64_t *record)
+{
+    *bytes = *record = 0;
+    for (int32_t i = 0; i < trainer->config->layers; i++) {
+        const sluice_expert_file *file = sluice_container_experts(trainer->container, i);
+        *bytes += (uint64_t)file->count * file->layout.bytes;
+        if (file->layout.bytes > *record) *record = file->layout.bytes;
+    }
+}
+
+/* The cache of experts, after everything else has its part of what is left. */
+static sluice_status share_out(sluice_trainer *trainer, sluice_pass_options *options,
+                               uint64_t *cache, sluice_error *err)
+{
+    uint64_t all, record;
+    bank(trainer, &all, &record);
+    const uint64_t floor = (uint64_t)(trainer->config->top_k + SLOTS_SPARE) * record;
+    const uint64_t used = sluice_budget_used(trainer->budget) + BOOKKEEPING_BYTES +
+                          (uint64_t)trainer->config->vocab * TOKENIZER_BYTES;
+    const uint64_t left = trainer->memory > used ? trainer->memory - used : 0;
+    options->inputs_bytes = left / INPUTS_SHARE;
+    uint64_t pass = sluice_pass_bytes(options);
+    if (pass + floor > left) {
+        options->inputs_bytes = 0;
+        pass = sluice_pass_bytes(options);
+    }
+    if (pass + floor > left)
+        return sluice_fail(err, SLUICE_NO_MEMORY,
+                           "%.1f MB of memory are not enough to train: trunk, samples, adapter and "
+                           "its optimiser take %.1f MB, a pass over %d tokens %.1f MB, the expert "
+                           "cache at least %.1f MB; allow more, or a shorter context",
+                           (double)trainer->memory / 1e6, (double)used / 1e6, options->rows_max,
+                           (double)pass / 1e6, (double)floor / 1e6);
+    *cache = left - pass < all ? left - pass : all;
+    if (trainer->engine.cache_bytes) {
+        if (trainer->engine.cache_bytes < floor || trainer->engine.cache_bytes > left - pass)
+            return sluice_fail(err, SLUICE_NO_MEMORY,
+                               "an expert cache of %.1f MB is not between the %.1f MB that a step "
+                               "needs and the %.1f MB that the budget leaves",
+                               (double)trainer->engine.cache_bytes / 1e6, (double)floor / 1e6,
+                               (double)(left - pass) / 1e6);
+        *cache = trainer->engine.cache_bytes;
+    }
+    if (*cache < floor) *cache = floor;
+    return SLUICE_OK;
+}
+
+sluice_status sluice_trainer_open_pass(sluice_trainer *trainer, sluice_adapter *adapter,
+                                       sluice_error *err)
+{
+    uint64_t cache = 0;
+    sluice_pass_options options = {
+        .model = trainer->model,
+        .backend = trainer->backend,
+        .pool = trainer->pool,
+        .cpu_flags = trainer->cpu_flags,
+        .adapter = adapter,
+        .rows_max = trainer->rows_max,
+        .segments_max = trainer->segments_max,
+        .spill_dir = trainer->options.out,
+    };
+    trainer->attached[0] = adapter;
+    sluice_model_attach(trainer->model, trainer->attached, adapter != NULL);
+    SLUICE_TRY(share_out(trainer, &options, &cache, err));
+    SLUICE_TRY(open_experts(trainer, cache, err));
+    options.experts = trainer->experts;
+    return sluice_pass_new(&options, &trainer->pass, err);
+}
+
+void sluice_trainer_close_pass(sluice_trainer *trainer)
+{
+    sluice_pass_free(trainer->pass);
+    if (trainer->experts) sluice_experts_close(trainer->experts);
+    trainer->pass = NULL;
+    trainer->experts = NULL;
+}
