@@ -108,6 +108,7 @@ static int run(int argc, char **argv)
     cli_progress_clear(&work.progress);
     if (converted == SLUICE_CANCELLED)
         return cli_fail("stopped; the same command goes on where it stopped");
+    if (converted == SLUICE_USAGE) return cli_usage("%s", err.detail);
     if (converted != SLUICE_OK) return cli_fail_error(&err);
     return finish(&work, positional[0], args.output.json);
 }

@@ -198,6 +198,14 @@ static sluice_status allocate(sluice_plan *plan, sluice_error *err)
     return SLUICE_OK;
 }
 
+sluice_status sluice_plan_check_options(const sluice_convert_options *options, sluice_error *err)
+{
+    target unused;
+    if (!options) return SLUICE_OK;
+    SLUICE_TRY(parse_target(options->experts, "--experts", &unused, err));
+    return parse_target(options->trunk, "--trunk", &unused, err);
+}
+
 static sluice_status fill(sluice_plan *plan, const sluice_convert_options *options,
                           sluice_error *err)
 {

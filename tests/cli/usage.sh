@@ -27,7 +27,8 @@ refused "unexpected argument 'b'" run a b -p x
 refused "SRC OUT" convert
 refused "SRC OUT" convert a
 refused "must be one of" run -p x --cpu quantum
-refused "must be one of" convert a b --experts q7
+refused "is not one of q2, q3" convert a b --experts q7
+refused "is not one of q2, q3" convert a b --trunk q4/48
 refused "whole number from 1 to" run -p x --threads 0
 refused "whole number from 1 to" run -p x --threads 2x
 refused "whole number from 1 to" run -p x --threads 99999999999999999999
