@@ -70,6 +70,7 @@ static int run_tokens(bench *b, int32_t count)
         b->tokens[i] = random_token(b);
     const sluice_input input = {
         .session = b->session, .tokens = b->tokens, .count = count, .logits_from = count - 1};
+    if (count > 1) sluice_session_prompt(b->session, count);
     if (sluice_engine_step(b->engine, &input, 1, drop_logits, NULL, &err) != SLUICE_OK)
         return err.code == SLUICE_CANCELLED ? CLI_FAILED : cli_fail_error(&err);
     b->context += count;

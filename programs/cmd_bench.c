@@ -43,6 +43,7 @@ static const cli_option options[] = {
     {0}};
 static const cli_group groups[] = {{"What to measure", options, 0},
                                    {"Model", cli_model_options, offsetof(bench_args, model)},
+                                   {"Lossy", cli_lever_options, offsetof(bench_args, model)},
                                    {"Output", cli_output_options, offsetof(bench_args, output)},
                                    {0}};
 

@@ -41,6 +41,7 @@ static const cli_option options[] = {
 static const cli_group groups[] = {{"What to run", options, 0},
                                    {"Sampling", cli_sampling_options, offsetof(run_args, sampling)},
                                    {"Model", cli_model_options, offsetof(run_args, model)},
+                                   {"Lossy", cli_lever_options, offsetof(run_args, model)},
                                    {"Output", cli_output_options, offsetof(run_args, output)},
                                    {0}};
 

@@ -29,6 +29,7 @@ static const cli_option options[] = {
     {0}};
 static const cli_group groups[] = {{"What to score", options, 0},
                                    {"Model", cli_model_options, offsetof(score_args, model)},
+                                   {"Lossy", cli_lever_options, offsetof(score_args, model)},
                                    {"Output", cli_output_options, offsetof(score_args, output)},
                                    {0}};
 

@@ -67,8 +67,10 @@ static const cli_option options[] = {
      "Write every prompt and answer to stderr."},
     {"quiet", 0, CLI_FLAG, NULL, AT(quiet), 0, 0, "Nothing on stderr but errors."},
     {0}};
-static const cli_group groups[] = {
-    {"Serving", options, 0}, {"Model", cli_model_options, offsetof(serve_args, model)}, {0}};
+static const cli_group groups[] = {{"Serving", options, 0},
+                                   {"Model", cli_model_options, offsetof(serve_args, model)},
+                                   {"Lossy", cli_lever_options, offsetof(serve_args, model)},
+                                   {0}};
 
 static int signals[2]; /* a pipe: one byte a signal */
 

@@ -36,6 +36,7 @@ static const cli_group groups[] = {
     {"What to trace", options, 0},
     {"Sampling", cli_sampling_options, offsetof(trace_args, sampling)},
     {"Model", cli_model_options, offsetof(trace_args, model)},
+    {"Lossy", cli_lever_options, offsetof(trace_args, model)},
     {0}};
 
 typedef struct recorder {

@@ -6,6 +6,7 @@
 
 extern const cli_command cli_command_bench;
 extern const cli_command cli_command_bench_cache; /* by way of bench */
+extern const cli_command cli_command_calibrate;
 extern const cli_command cli_command_chat;
 extern const cli_command cli_command_completion;
 extern const cli_command cli_command_convert;
@@ -21,6 +22,7 @@ extern const cli_command cli_command_score;
 extern const cli_command cli_command_synth;
 extern const cli_command cli_command_tokenize;
 extern const cli_command cli_command_trace;
+extern const cli_command cli_command_train;
 extern const cli_command cli_command_verify;
 extern const cli_command cli_command_version;
 

@@ -49,6 +49,7 @@ extern const cli_option eval_code_options[];   /* --run-code, --seconds, --pytho
 
 #define EVAL_COMMON_GROUPS                                                                         \
     {"Together", eval_common_options, 0}, {"Model", cli_model_options, EVAL_AT(model)},            \
+        {"Lossy", cli_lever_options, EVAL_AT(model)},                                              \
     {                                                                                              \
         "Output", cli_output_options, EVAL_AT(output)                                              \
     }

@@ -43,8 +43,12 @@ static void print_range(sluice_interval i, number_form form, int decimals)
 static json_t *head_json(const sluice_engine *engine, bool exact)
 {
     const sluice_model_info *info = sluice_engine_info(engine);
-    return json_pack("{s:s, s:i, s:i, s:b}", "model", info->name, "k", info->k, "top_k",
-                     info->top_k, "exact", exact);
+    sluice_stats stats;
+    sluice_engine_stats(engine, &stats);
+    double tokens = (double)(stats.prompt_tokens + stats.decode_tokens);
+    return json_pack("{s:s, s:i, s:i, s:b, s:s, s:f}", "model", info->name, "k", info->k, "top_k",
+                     info->top_k, "exact", exact, "lossy", info->lossy, "experts_per_token",
+                     tokens > 0 ? (double)stats.expert_uses / tokens : 0.0);
 }
 
 static void print_head(const sluice_engine *engine, bool exact)
@@ -52,8 +56,8 @@ static void print_head(const sluice_engine *engine, bool exact)
     const sluice_model_info *info = sluice_engine_info(engine);
     printf("%s, %d", info->name, info->k);
     if (info->k < info->top_k) printf(" of %d", info->top_k);
-    printf(" experts a layer%s, %s activations\n", info->k < info->top_k ? " (lossy)" : "",
-           exact ? "f32" : "int8");
+    printf(" experts a layer, %s activations\n", exact ? "f32" : "int8");
+    if (*info->lossy) printf("lossy: %s\n", info->lossy);
 }
 
 static int print_with(json_t *head, json_t *more)

@@ -21,8 +21,6 @@ const cli_option cli_model_options[] = {
      "Tokens that a session can hold (the model's own limit, or what fits in memory)."},
     {"chunk", 0, CLI_INTEGER, "N", AT(chunk), 64, 1 << 20,
      "Tokens of a prompt that go through the model together, a multiple of 64 (chosen by memory)."},
-    {"k", 0, CLI_INTEGER, "N", AT(k), 1, 1024,
-     "Lossy: run only the N most wanted experts of each layer (all that the model was made for)."},
     {"cpu", 0, CLI_CHOICE, "scalar|avx2|avx512|neon|auto", AT(cpu), 0, 0,
      "Instructions to use; never more than the machine has (auto)."},
     {"exact", 0, CLI_FLAG, NULL, AT(exact), 0, 0,
@@ -40,7 +38,8 @@ const cli_option cli_model_options[] = {
      "is "
      "read from all of them, by their speed."},
     {"adapter", 0, CLI_TEXTS, "DIR[:SCALE]", AT(adapters), 0, 0,
-     "Add a low-rank adapter (a PEFT folder, as sluice train writes) to the model, times SCALE (1); "
+     "Add a low-rank adapter (a PEFT folder, as sluice train writes) to the model, times SCALE "
+     "(1); "
      "may be given again."},
     {"mlock", 0, CLI_FLAG, NULL, AT(mlock), 0, 0,
      "Lock the model's trunk into memory, so that it is never swapped out."},
@@ -48,6 +47,37 @@ const cli_option cli_model_options[] = {
      "Begin with the experts in memory that earlier runs with --warm wanted most."},
     {"verify-reads", 0, CLI_FLAG, NULL, AT(verify_reads), 0, 0,
      "Check the checksum of every expert that is read."},
+    {0}};
+
+const cli_option cli_lever_options[] = {
+    {"k", 0, CLI_INTEGER, "N", AT(k), 1, 1024,
+     "Run only the N most wanted experts of each layer (all that the model was made for)."},
+    {"experts-top-p", 0, CLI_NUMBER, "P", AT(levers.top_p), 0, 1,
+     "Of a token's experts run the fewest whose gates hold this share (1)."},
+    {"tiers", 0, CLI_TEXT, "off|aggressive|balanced|FILE", AT(levers.tiers), 0, 0,
+     "Layers whose experts change little run few or none, by a calibration; or a file of "
+     "{\"k\": [one number a layer]} (off)."},
+    {"skip-above", 0, CLI_NUMBER, "C", AT(levers.skip_above), 0, 1,
+     "With --tiers: layers run the shared expert alone if it keeps the residual stream within this "
+     "cosine (0.995; balanced 0.999)."},
+    {"light-above", 0, CLI_NUMBER, "C", AT(levers.light_above), 0, 1,
+     "With --tiers: within this cosine layers run few experts (0.98; balanced 0.99)."},
+    {"light-k", 0, CLI_INTEGER, "N", AT(levers.light_k), 1, 1024,
+     "With --tiers: how many those run (a fifth of all; balanced half)."},
+    {"full-k", 0, CLI_INTEGER, "N", AT(levers.full_k), 1, 1024,
+     "With --tiers: how many all other layers run (half of all; balanced all)."},
+    {"budget-loads", 0, CLI_NUMBER, "N", AT(levers.budget_loads), 0, 1e6,
+     "So many loads of experts a token over all layers, on average, where a calibration says that "
+     "they matter most."},
+    {"prefill", 0, CLI_TEXT, "full|shared|k=N", AT(levers.prefill), 0, 0,
+     "Run the prompt, but for its end, by shared experts alone or with N of each layer (full)."},
+    {"prefill-full-tail", 0, CLI_INTEGER, "N", AT(levers.prefill_full_tail), 1, 1 << 24,
+     "With --prefill: so many tokens of a prompt's end run in full (64)."},
+    {"cache-bias", 0, CLI_NUMBER, "B", AT(levers.cache_bias), 0, 1,
+     "Prefer experts in memory whose gates are less than this share of all weaker. The only one of "
+     "these with which answers depend on the cache (0)."},
+    {"calibration", 0, CLI_TEXT, "FILE", AT(levers.calibration), 0, 0,
+     "For --tiers and --budget-loads (calibration.json in the model's folder)."},
     {0}};
 
 const cli_option cli_output_options[] = {
@@ -140,6 +170,7 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, int32_
     options.chunk = flags->chunk;
     options.sessions = flags->sessions;
     options.k = flags->k;
+    options.levers = flags->levers;
     options.io = flags->io;
     options.verify_reads = flags->verify_reads;
     options.cache_policy = flags->cache_policy;
@@ -182,6 +213,11 @@ int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
     for (int i = 0; i < SLUICE_ADAPTERS_MAX; i++)
         free((char *)(uintptr_t)adapters[i].path);
     return result;
+}
+
+sluice_engine_options cli_engine_options(const cli_model_flags *flags, cli_progress *progress)
+{
+    return engine_options(flags, 0, progress);
 }
 
 int cli_tokenizer_open(const char *model, sluice_tokenizer **out)

@@ -16,6 +16,7 @@ typedef struct cli_model_flags {
     const char *cpu, *io;   /* NULL: auto */
     cli_texts experts;      /* folders */
     cli_texts adapters;     /* DIR or DIR:scale */
+    sluice_levers levers;
     /* Not a flag: see sluice_engine_options. */
     void (*routes)(void *context, int32_t layer, const int32_t *ids, int32_t n);
     void *routes_context;
@@ -29,6 +30,8 @@ typedef struct cli_output_flags {
 } cli_output_flags;
 
 extern const cli_option cli_model_options[];
+/* Of the same struct: what trades quality for speed. Every command with the other ones has them. */
+extern const cli_option cli_lever_options[];
 extern const cli_option cli_output_options[];
 
 /* All of these tell what went wrong and return an exit status. */
@@ -38,6 +41,9 @@ int cli_model_path(const char *model, char **path);
 
 int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
                     sluice_engine **out);
+/* The options that these flags mean, for who opens no engine: without adapters and lookahead.
+ * Progress must outlive what they are given to. */
+sluice_engine_options cli_engine_options(const cli_model_flags *flags, cli_progress *progress);
 int cli_tokenizer_open(const char *model, sluice_tokenizer **out);
 
 /* The engine's tokenizer; a model without one can still be scored and continued by token ids. */

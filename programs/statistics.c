@@ -11,7 +11,8 @@ typedef struct derived {
     double prompt_seconds, first_token_seconds, decode_seconds;
     double prompt_rate, decode_rate; /* tokens per second */
     double hit_rate, bytes_per_token, gigabytes_per_second;
-    double lookahead_recall; /* of the experts wanted, those that were guessed */
+    double lookahead_recall;  /* of the experts wanted, those that were guessed */
+    double experts_per_token; /* that ran, of all layers */
 } derived;
 
 void cli_statistics_begin(cli_statistics *statistics, const sluice_engine *engine)
@@ -59,6 +60,8 @@ static derived derive(const cli_statistics *s)
                                (double)(s->end.lookahead_wanted - from->lookahead_wanted));
     d.bytes_per_token = ratio((double)(s->end.expert_bytes_read - from->expert_bytes_read),
                               (double)(d.decode_tokens ? d.decode_tokens : d.prompt_tokens));
+    d.experts_per_token = ratio((double)(s->end.expert_uses - from->expert_uses),
+                                (double)(d.decode_tokens ? d.decode_tokens : d.prompt_tokens));
     d.gigabytes_per_second = ratio((double)d.bytes_read / 1e9, all_us / 1e6);
     return d;
 }
@@ -67,17 +70,15 @@ void cli_statistics_line(const cli_statistics *statistics, char *line, size_t si
 {
     derived d = derive(statistics);
     char rate[48] = "no rate (nothing decoded)", first[32] = "none", hits[16] = "none",
-         lossy[48] = "", adapters[160] = "";
+         lossy[288] = "", adapters[160] = "";
     const sluice_model_info *model = statistics->model;
     char ahead[48] = "";
     cli_human per_token = cli_human_bytes(d.bytes_per_token > 0 ? (uint64_t)d.bytes_per_token : 0);
     cli_human peak = cli_human_bytes(statistics->end.rss_peak_bytes);
     if (d.decode_rate >= 0) snprintf(rate, sizeof rate, "%.3g tok/s", d.decode_rate);
     if (d.first_token_seconds >= 0) snprintf(first, sizeof first, "%.3f s", d.first_token_seconds);
-    if (model->k < model->top_k)
-        snprintf(lossy, sizeof lossy, "; lossy: k %d of %d", model->k, model->top_k);
-    if (model->adapters[0])
-        snprintf(adapters, sizeof adapters, "; adapters: %s", model->adapters);
+    if (*model->lossy) snprintf(lossy, sizeof lossy, "; lossy: %s", model->lossy);
+    if (model->adapters[0]) snprintf(adapters, sizeof adapters, "; adapters: %s", model->adapters);
     if (d.hit_rate >= 0) snprintf(hits, sizeof hits, "%.1f%%", 100 * d.hit_rate);
     if (d.lookahead_recall >= 0)
         snprintf(ahead, sizeof ahead, "lookahead recall %.1f%%, ", 100 * d.lookahead_recall);
@@ -98,16 +99,16 @@ json_t *cli_statistics_json(const cli_statistics *statistics)
 {
     derived d = derive(statistics);
     const sluice_stats *end = &statistics->end;
-    return json_pack("{s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:s}",
-                     "prompt_tokens", (json_int_t)d.prompt_tokens, "prompt_seconds",
-                     number(d.prompt_seconds), "prompt_tokens_per_second", number(d.prompt_rate),
-                     "decode_tokens", (json_int_t)d.decode_tokens, "decode_seconds",
-                     number(d.decode_seconds), "tokens_per_second", number(d.decode_rate),
-                     "first_token_seconds", number(d.first_token_seconds), "hit_rate",
-                     number(d.hit_rate), "lookahead_recall", number(d.lookahead_recall),
-                     "bytes_read", (json_int_t)d.bytes_read, "bytes_read_per_token",
-                     number(d.bytes_per_token), "gb_per_second", number(d.gigabytes_per_second),
-                     "memory_peak_bytes", (json_int_t)end->memory_peak_bytes, "rss_peak_bytes",
-                     (json_int_t)end->rss_peak_bytes, "adapters",
-                     statistics->model->adapters);
+    return json_pack(
+        "{s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:o, s:s, s:s}",
+        "prompt_tokens", (json_int_t)d.prompt_tokens, "prompt_seconds", number(d.prompt_seconds),
+        "prompt_tokens_per_second", number(d.prompt_rate), "decode_tokens",
+        (json_int_t)d.decode_tokens, "decode_seconds", number(d.decode_seconds),
+        "tokens_per_second", number(d.decode_rate), "first_token_seconds",
+        number(d.first_token_seconds), "hit_rate", number(d.hit_rate), "lookahead_recall",
+        number(d.lookahead_recall), "bytes_read", (json_int_t)d.bytes_read, "bytes_read_per_token",
+        number(d.bytes_per_token), "gb_per_second", number(d.gigabytes_per_second),
+        "memory_peak_bytes", (json_int_t)end->memory_peak_bytes, "rss_peak_bytes",
+        (json_int_t)end->rss_peak_bytes, "experts_per_token", number(d.experts_per_token), "lossy",
+        statistics->model->lossy, "adapters", statistics->model->adapters);
 }

@@ -13,6 +13,7 @@
 
 #include "sluice/convert.h"
 #include "sluice/grammar.h"
+#include "sluice/levers.h"
 #include "sluice/status.h"
 #include "sluice/text.h"
 
@@ -46,12 +47,13 @@ typedef struct sluice_engine_options {
     int threads;           /* 0: one per physical core */
     const char *cpu;       /* "scalar", "avx2", "avx512", "neon" or "auto"; NULL is "auto" */
     bool exact;            /* f32 activations everywhere; false: int8 activations */
-    int32_t context;  /* positions of a session at most; 0: the model's, cut to fit the budget */
-    int32_t k;        /* lossy: routed experts of a token, fewer than the model's; 0: the model's */
-    int32_t chunk;    /* rows of a step at most, a multiple of 64; 0: chosen from the budget */
-    int32_t sessions; /* keep memory aside for so many; 0: one. More may fail to open */
-    const char *io;   /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
-    bool verify_reads;        /* check the CRC32C of every record that is read */
+    int32_t context; /* positions of a session at most; 0: the model's, cut to fit the budget */
+    int32_t k;       /* lossy: routed experts of a token, fewer than the model's; 0: the model's */
+    sluice_levers levers; /* lossy: where speed is traded for quality; zeroed: nowhere */
+    int32_t chunk;        /* rows of a step at most, a multiple of 64; 0: chosen from the budget */
+    int32_t sessions;     /* keep memory aside for so many; 0: one. More may fail to open */
+    const char *io;       /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
+    bool verify_reads;    /* check the CRC32C of every record that is read */
     const char *cache_policy; /* which experts stay: "lfru", "lru", "s3fifo"; NULL: the first */
     int32_t lookahead; /* experts of the next layer that are read on a guess while decoding; 0: the
                           default; negative: none */
@@ -101,15 +103,17 @@ const sluice_tokenizer *sluice_engine_tokenizer(const sluice_engine *engine);
 typedef struct sluice_model_info {
     const char *name; /* last part of the path */
     int32_t layers, hidden, vocab, experts, top_k, context_max;
-    int32_t k; /* routed experts of a token in this engine; below top_k the answers are lossy */
-    int32_t context;        /* what a session gets */
+    int32_t k;         /* routed experts of a token and layer in this engine at most */
+    const char *lossy; /* names every setting that trades quality, such as "k 4 of 8"; "": none */
+    double loads;      /* of experts a token, as calibrated for a budget; negative: not known */
+    int32_t context;   /* what a session gets */
     int32_t chunk, threads; /* rows of a batch; threads that compute */
     uint64_t trunk_bytes;   /* that a batch goes through: all but embedding, head, routed experts */
     uint64_t head_bytes, record_bytes, bank_bytes; /* of the head, one routed expert, all of them */
     uint64_t cache_bytes;                          /* of them that memory can hold */
     const char *adapters; /* names of those in use, "NAME, NAME:0.5"; "" without */
     uint64_t adapter_bytes;
-    const int32_t *stop_ids;                       /* tokens that end an answer */
+    const int32_t *stop_ids; /* tokens that end an answer */
     int32_t n_stop_ids;
 } sluice_model_info;
 const sluice_model_info *sluice_engine_info(const sluice_engine *engine);
@@ -119,6 +123,7 @@ typedef struct sluice_stats {
     uint64_t decode_tokens, decode_us;     /* one step a token */
     uint64_t first_token_us;               /* of the last generation, from its start */
     uint64_t expert_requests, expert_hits; /* distinct experts of each step and layer */
+    uint64_t expert_uses; /* experts of each token and layer: tokens of a step may share one */
     uint64_t expert_bytes_read, expert_wait_us;
     uint64_t lookahead_reads, lookahead_used; /* read before they were asked for; and then wanted */
     /* Of the layers that were guessed for: experts guessed, wanted, and both. Recall is right /
@@ -142,6 +147,11 @@ void sluice_session_close(sluice_session *session);
 
 /* The tokens that the session has seen, owned by it, valid until it changes. */
 const int32_t *sluice_session_tokens(const sluice_session *session, int32_t *count);
+
+/* Says that the session's next count tokens are a prompt, in however many steps they come: all of
+ * them but its end run as levers.prefill says. What a generation gets is a prompt without this.
+ * Ends with the prompt, and when the session is cleared or takes over another state. */
+void sluice_session_prompt(sluice_session *session, int32_t count);
 
 /* Forget everything; take over another session's state (same engine); write it as a versioned,
  * checksummed file and read it back (refused for another model or version). */

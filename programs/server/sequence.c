@@ -58,6 +58,7 @@ bool server_sequence_begin(server_sequence *seq, server_job *job, server_keep *k
     else
         seq->prefilled =
             server_keep_restore(keep, r->prompt.ids, (int32_t)r->prompt.count, seq->session);
+    sluice_session_prompt(seq->session, (int32_t)r->prompt.count - seq->prefilled);
     pthread_mutex_lock(&job->mutex);
     job->cached = seq->prefilled;
     pthread_mutex_unlock(&job->mutex);

@@ -11,10 +11,8 @@
 json_t *server_settings_json(const server *s)
 {
     const sluice_model_info *info = s->info;
-    json_t *lossy = json_array();
-    if (info->k < info->top_k) json_array_append_new(lossy, json_string("k"));
-    return json_pack("{s:i, s:i, s:s, s:o}", "k", info->k, "k_of_the_model", info->top_k,
-                     "activations", s->model->exact ? "f32" : "int8", "lossy", lossy);
+    return json_pack("{s:i, s:i, s:s, s:s}", "k", info->k, "k_of_the_model", info->top_k,
+                     "activations", s->model->exact ? "f32" : "int8", "lossy", info->lossy);
 }
 
 uint32_t server_identity(const server *s)

@@ -120,8 +120,6 @@ static sluice_status open_forward(sluice_engine *engine, sluice_error *err)
     engine->part_offsets = calloc(chunk, sizeof *engine->part_offsets);
     if (!engine->parts || !engine->part_inputs || !engine->part_offsets)
         return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for batches of %zu rows", chunk);
-    engine->policy =
-        (sluice_policy){.experts = engine->model->config->experts, .top_k = engine->info.k};
     sluice_forward_options options = {
         .model = engine->model,
         .backend = engine->backend,
@@ -194,7 +192,8 @@ static sluice_status lock_trunk(const sluice_model *model, sluice_error *err)
     return sluice_memory_lock(model->vectors, model->vectors_bytes, "the trunk", err);
 }
 
-static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_error *err)
+static sluice_status open_parts(sluice_engine *engine, const char *model, const char *dir,
+                                sluice_error *err)
 {
     uint64_t memory = engine->options.memory_bytes;
     sluice_sizes_model needs;
@@ -228,6 +227,7 @@ static sluice_status open_parts(sluice_engine *engine, const char *dir, sluice_e
         .slots_min = (int32_t)(engine->sizes.cache_floor_bytes / needs.record_bytes),
         .record_bytes = needs.record_bytes,
     };
+    SLUICE_TRY(sluice_engine_open_levers(engine, model, dir, err));
     SLUICE_TRY(open_forward(engine, err));
     return SLUICE_OK;
 }
@@ -241,7 +241,7 @@ sluice_status sluice_engine_open_over(const char *model, const sluice_engine_opt
     engine->io = io;
     char *dir = NULL;
     sluice_status status = sluice_model_locate(model, &engine->options, &dir, err);
-    if (status == SLUICE_OK) status = open_parts(engine, dir, err);
+    if (status == SLUICE_OK) status = open_parts(engine, model, dir, err);
     if (status == SLUICE_OK) fill_info(engine, dir);
     free(dir);
     if (status != SLUICE_OK) {
@@ -273,6 +273,7 @@ void sluice_engine_close(sluice_engine *engine)
     sluice_tokenizer_close(engine->tokenizer);
     if (engine->container) sluice_container_close(engine->container);
     sluice_budget_free(engine->budget);
+    sluice_rules_free(&engine->rules);
     free(engine->parts);
     free(engine->part_inputs);
     free(engine->part_offsets);

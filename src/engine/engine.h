@@ -7,6 +7,7 @@
 #include "engine/sampler.h"
 #include "engine/sizes.h"
 #include "engine/warm.h"
+#include "levers/rules.h"
 #include "model/forward.h"
 #include "sluice/sluice.h"
 
@@ -25,6 +26,7 @@ struct sluice_engine {
     sluice_experts *experts;
     sluice_pressure pressure;
     sluice_warm *warm; /* NULL without warm_start */
+    sluice_rules rules;
     sluice_policy policy;
     sluice_state_layout layout;
     sluice_forward *forward;
@@ -45,7 +47,8 @@ struct sluice_engine {
 struct sluice_session {
     sluice_engine *engine;
     sluice_state *state;
-    int32_t done; /* tokens of the step under way that have run (step.c) */
+    int32_t done;     /* tokens of the step under way that have run (step.c) */
+    int32_t bulk_end; /* position: tokens before it are the bulk of a prompt (model/policy.h) */
     /* A generated token that ended an answer early: it belongs to the session but has not run yet.
      * It lies behind the state's tokens. */
     bool pending;
@@ -65,6 +68,11 @@ sluice_status sluice_engine_adapters_open(sluice_engine *engine, sluice_sizes_mo
  * eos_token_id. Returns how many. */
 sluice_status sluice_stop_ids_load(const char *dir, const sluice_tokenizer *tokenizer,
                                    int32_t vocab, int32_t *ids, int32_t *count, sluice_error *err);
+
+/* Policy and rules, from options.levers: after model and experts. model: as for opening, may be
+ * NULL; dir: the container's folder. */
+sluice_status sluice_engine_open_levers(sluice_engine *engine, const char *model, const char *dir,
+                                        sluice_error *err);
 
 /* Runs what the session owes: a replay after a failed step, a pending token. */
 sluice_status sluice_session_settle(sluice_session *session, sluice_error *err);

@@ -110,6 +110,7 @@ static sluice_status run(generator *g, int32_t *ids, int32_t *count, sluice_fini
 {
     const sluice_generation *generation = g->generation;
     uint64_t start = sluice_clock_us();
+    sluice_session_prompt(g->session, generation->prompt_count);
     if (generation->tokens_max <= 0) {
         sluice_input input = {g->session, generation->prompt, generation->prompt_count,
                               generation->prompt_count};

@@ -42,6 +42,7 @@ void sluice_session_clear(sluice_session *session)
 {
     sluice_state_clear(session->state);
     session->pending = false;
+    session->bulk_end = 0;
 }
 
 sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from, sluice_error *err)
@@ -50,8 +51,18 @@ sluice_status sluice_session_copy(sluice_session *to, const sluice_session *from
         return sluice_fail(err, SLUICE_USAGE, "the sessions belong to two engines");
     sluice_state_copy(to->state, from->state);
     to->pending = from->pending;
+    to->bulk_end = 0;
     to->state->tokens[to->state->position] = from->state->tokens[from->state->position];
     return SLUICE_OK;
+}
+
+void sluice_session_prompt(sluice_session *session, int32_t count)
+{
+    const sluice_engine *engine = session->engine;
+    int32_t tail = engine->options.levers.prefill_full_tail, seen;
+    if (tail <= 0) tail = SLUICE_PREFILL_FULL_TAIL;
+    sluice_session_tokens(session, &seen);
+    session->bulk_end = engine->rules.prompt && count > tail ? seen + count - tail : 0;
 }
 
 typedef struct file {
@@ -119,6 +130,7 @@ static sluice_status load_from(sluice_session *session, file *f, sluice_error *e
                            (unsigned long long)f->offset);
     f->offset = 0;
     session->pending = false;
+    session->bulk_end = 0;
     return sluice_state_restore(session->state, read_on, f, err);
 }
 

@@ -13,6 +13,7 @@ static void fill_times(const sluice_engine *engine, sluice_stats *stats)
     stats->head_batches = times.head_batches - base->head_batches;
     stats->trunk_us = (times.trunk_ns - base->trunk_ns) / 1000;
     stats->head_us = (times.head_ns - base->head_ns) / 1000;
+    stats->expert_uses = times.uses - base->uses;
     stats->expert_us = routed_us > stats->expert_wait_us ? routed_us - stats->expert_wait_us : 0;
 }
 

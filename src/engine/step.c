@@ -85,8 +85,14 @@ static int32_t next_batch(const step *s)
         int32_t count = take(input->session->state->position, input->count - done, room);
         if (!count) continue;
         int32_t from = s->on_logits ? input->logits_from - done : count;
-        engine->parts[parts] = (sluice_forward_part){input->session->state, input->tokens + done,
-                                                     count, from < 0 ? 0 : from};
+        int32_t bulk = input->session->bulk_end - input->session->state->position;
+        engine->parts[parts] = (sluice_forward_part){.state = input->session->state,
+                                                     .tokens = input->tokens + done,
+                                                     .count = count,
+                                                     .logits_from = from < 0 ? 0 : from,
+                                                     .bulk = bulk < 0       ? 0
+                                                             : bulk < count ? bulk
+                                                                            : count};
         engine->part_inputs[parts] = i;
         engine->part_offsets[parts++] = done;
         room -= count;
@@ -121,7 +127,7 @@ static sluice_status settle(sluice_engine *engine, sluice_session *session, slui
         SLUICE_TRY(sluice_replay(engine->forward, session->state, engine->sizes.chunk, err));
     if (session->pending) {
         int32_t token = session->state->tokens[session->state->position];
-        sluice_forward_part part = {session->state, &token, 1, 1};
+        sluice_forward_part part = {session->state, &token, 1, 1, 0};
         SLUICE_TRY(sluice_forward_run(engine->forward, &part, 1, &silent, err));
         session->pending = false;
     }

@@ -154,6 +154,7 @@ static sluice_status begin(asking *a, slot *s, sluice_input *input)
     s->count = 0;
     input->tokens = s->task->prompt.ids + known;
     input->count = (int32_t)s->task->prompt.count - known;
+    sluice_session_prompt(s->session, input->count);
     return SLUICE_OK;
 }
 
@@ -251,7 +252,9 @@ static sluice_status open_slots(asking *a)
         SLUICE_TRY(sluice_session_open(a->engine, &a->slots[i].session, a->err));
     }
     a->stem_file = -1;
-    if (sluice_session_open(a->engine, &a->stem, NULL) != SLUICE_OK)
+    if (a->engine->rules.prompt)
+        a->stem = NULL; /* where a prompt's bulk ends is its own */
+    else if (sluice_session_open(a->engine, &a->stem, NULL) != SLUICE_OK)
         a->stem = NULL;
     SLUICE_TRY(sluice_engine_sampler_new(a->engine, &a->sampler, a->err));
     return sluice_sampler_begin(a->sampler, &greedy, a->err);
@@ -276,9 +279,9 @@ static sluice_status open_log(asking *a)
     char fingerprint[16];
     if (!a->options->log) return SLUICE_OK;
     snprintf(fingerprint, sizeof fingerprint, "%08x", a->engine->model->fingerprint);
-    json_t *run = json_pack("{s:s, s:i, s:s, s:i, s:b}", "evaluation", a->form->evaluation,
-                            "version", 1, "fingerprint", fingerprint, "k", a->info->k,
-                            "exact", a->engine->options.exact);
+    json_t *run = json_pack("{s:s, s:i, s:s, s:i, s:s, s:b}", "evaluation", a->form->evaluation,
+                            "version", 1, "fingerprint", fingerprint, "k", a->info->k, "lossy",
+                            a->info->lossy, "exact", a->engine->options.exact);
     json_t *limits =
         json_pack("{s:i, s:i}", "tokens_max", a->form->tokens_max, "context", a->info->context);
     bool whole = run && limits &&

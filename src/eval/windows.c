@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "engine/engine.h"
 #include "os/file.h"
 
 #define TEXT_BYTES_MAX ((size_t)1 << 30)
@@ -156,6 +157,7 @@ static sluice_status run_batch(run *r, int32_t count)
     for (int32_t i = 0; i < count; i++) {
         const sluice_window *window = &w->windows[r->begin + i];
         sluice_session_clear(r->sessions[i]);
+        sluice_session_prompt(r->sessions[i], window->first);
         r->inputs[i] = (sluice_input){.session = r->sessions[i],
                                       .tokens = w->tokens + window->at,
                                       .count = w->window,
@@ -193,6 +195,10 @@ sluice_status sluice_windows_run(sluice_engine *engine, const sluice_windows *wi
                                  const sluice_eval_text_options *options, sluice_window_fn on_row,
                                  void *context, sluice_error *err)
 {
+    if (engine->rules.prompt && windows->stride == windows->window)
+        return sluice_fail(err, SLUICE_USAGE,
+                           "windows that do not overlap have no prompt: a lossy prefill needs a "
+                           "stride of less than a window");
     int32_t batch = options->batch > 1 ? options->batch : 1;
     run r = {.engine = engine,
              .windows = windows,

@@ -22,6 +22,8 @@ struct sluice_forward {
     int32_t *tokens;                   /* [rows_max] */
     int32_t *head_rows;                /* [rows_max]: rows whose logits are wanted */
     int32_t *head_parts, *head_tokens; /* [rows_max]: whose they are */
+    uint8_t *bulk;                     /* [rows_max] */
+    bool has_bulk;                     /* in the batch under way */
     float *logits;                     /* [logits_rows, vocab] */
     float *hidden;              /* [rows_max, hidden], for probes only; taken when first needed */
     sluice_forward_times times; /* routed_ns is the mixtures' own */
@@ -29,7 +31,7 @@ struct sluice_forward {
 
 static size_t host_bytes(const sluice_config *config, int32_t rows_max, int32_t logits_rows)
 {
-    size_t row = sizeof(sluice_layer_state) + sizeof(sluice_segment) + 4 * sizeof(int32_t);
+    size_t row = sizeof(sluice_layer_state) + sizeof(sluice_segment) + 4 * sizeof(int32_t) + 1;
     size_t logits = ((size_t)logits_rows * (size_t)config->vocab + 15) / 16 * 16;
     return (size_t)rows_max * row + logits * sizeof(float);
 }
@@ -66,6 +68,7 @@ static sluice_status take_scratch(sluice_forward *forward, sluice_error *err)
     forward->head_rows = forward->tokens + rows;
     forward->head_parts = forward->head_rows + rows;
     forward->head_tokens = forward->head_parts + rows;
+    forward->bulk = (uint8_t *)(forward->head_tokens + rows);
     return SLUICE_OK;
 }
 
@@ -131,6 +134,7 @@ static sluice_status lay_out(sluice_forward *forward, const sluice_forward_part 
                              int32_t n_parts, int32_t *rows, int32_t *wanted, sluice_error *err)
 {
     int32_t row = 0, heads = 0;
+    forward->has_bulk = false;
     for (int32_t p = 0; p < n_parts; p++) {
         const sluice_forward_part *part = &parts[p];
         SLUICE_TRY(check_part(forward, part, err));
@@ -146,6 +150,9 @@ static sluice_status lay_out(sluice_forward *forward, const sluice_forward_part 
             forward->head_parts[heads] = p;
             forward->head_tokens[heads++] = i;
         }
+        for (int32_t i = 0; i < part->count; i++)
+            forward->bulk[row + i] = i < part->bulk;
+        forward->has_bulk |= part->bulk > 0;
         row += part->count;
     }
     *rows = row;
@@ -173,8 +180,8 @@ static sluice_status run_layers(sluice_forward *forward, const sluice_forward_pa
     sluice_backend *be = forward->backend;
     SLUICE_TRY(sluice_embedding_run(forward->embedding, forward->tokens, rows, forward->h, err));
     /* The first layer has none before it; what is embedded tells enough. */
-    if (forward->lookahead && rows <= SLUICE_LOOKAHEAD_ROWS)
-        sluice_lookahead_guess(forward->lookahead, 0, rows, forward->h);
+    if (forward->lookahead)
+        sluice_moe_guess_first(forward->moe, forward->lookahead, rows, forward->h);
     for (int32_t i = 0; i < forward->model->config->layers; i++) {
         const sluice_model_layer *layer = &forward->model->layers[i];
         for (int32_t p = 0; p < n_parts; p++)
@@ -184,7 +191,11 @@ static sluice_status run_layers(sluice_forward *forward, const sluice_forward_pa
                           forward->h);
         else
             be->gdn(be, &layer->gdn, forward->segments, forward->states, n_parts, rows, forward->h);
-        SLUICE_TRY(sluice_moe_run(forward->moe, i, rows, forward->lookahead, forward->h, err));
+        sluice_moe_step step = {.layer = i,
+                                .rows = rows,
+                                .bulk = forward->has_bulk ? forward->bulk : NULL,
+                                .lookahead = forward->lookahead};
+        SLUICE_TRY(sluice_moe_run(forward->moe, &step, forward->h, err));
         if (callbacks->layer) SLUICE_TRY(probe(forward, callbacks, i, rows, err));
     }
     return SLUICE_OK;
@@ -216,9 +227,9 @@ sluice_status sluice_forward_run(sluice_forward *forward, const sluice_forward_p
 {
     int32_t rows = 0, wanted = 0;
     SLUICE_TRY(lay_out(forward, parts, n_parts, &rows, &wanted, err));
-    uint64_t start = sluice_clock_ns(), routed_ns = sluice_moe_routed_ns(forward->moe);
+    uint64_t start = sluice_clock_ns(), routed_ns = sluice_moe_counts_get(forward->moe).routed_ns;
     sluice_status status = run_layers(forward, parts, n_parts, rows, callbacks, err);
-    routed_ns = sluice_moe_routed_ns(forward->moe) - routed_ns;
+    routed_ns = sluice_moe_counts_get(forward->moe).routed_ns - routed_ns;
     forward->times.trunk_ns += sluice_clock_ns() - start - routed_ns;
     forward->times.batches++;
     if (status != SLUICE_OK) {
@@ -234,7 +245,15 @@ sluice_status sluice_forward_run(sluice_forward *forward, const sluice_forward_p
 void sluice_forward_times_get(const sluice_forward *forward, sluice_forward_times *times)
 {
     *times = forward->times;
-    times->routed_ns = sluice_moe_routed_ns(forward->moe);
+    sluice_moe_counts counts = sluice_moe_counts_get(forward->moe);
+    times->routed_ns = counts.routed_ns;
+    times->uses = counts.uses;
+}
+
+sluice_status sluice_forward_observe(sluice_forward *forward, const sluice_moe_observer *observer,
+                                     sluice_error *err)
+{
+    return sluice_moe_observe(forward->moe, observer, err);
 }
 
 sluice_lookahead_stats sluice_forward_lookahead(const sluice_forward *forward)

@@ -26,6 +26,7 @@ typedef struct sluice_forward_part {
     const int32_t *tokens;
     int32_t count;
     int32_t logits_from; /* logits for tokens [logits_from, count) */
+    int32_t bulk;        /* the first so many are the bulk of a prompt (policy.h) */
 } sluice_forward_part;
 
 typedef struct sluice_forward_callbacks {
@@ -65,8 +66,13 @@ typedef struct sluice_forward_times {
     uint64_t trunk_ns;              /* embedding, mixers, routers, shared experts, sums */
     uint64_t routed_ns;             /* routed experts, waiting included */
     uint64_t head_ns;               /* without what the logits callback does */
+    uint64_t uses;                  /* experts that ran, of each row and layer */
 } sluice_forward_times;
 void sluice_forward_times_get(const sluice_forward *forward, sluice_forward_times *times);
+
+/* See sluice_moe_observe. */
+sluice_status sluice_forward_observe(sluice_forward *forward, const sluice_moe_observer *observer,
+                                     sluice_error *err);
 
 /* How good the guesses were, summed since new; zeros without lookahead. */
 sluice_lookahead_stats sluice_forward_lookahead(const sluice_forward *forward);

@@ -101,11 +101,11 @@ void sluice_lookahead_free(sluice_lookahead *self)
 }
 
 /* The distinct guesses into order, every row's best before any row's second. */
-static int32_t put_in_order(sluice_lookahead *self, int32_t n)
+static int32_t put_in_order(sluice_lookahead *self, int32_t n, int32_t k)
 {
     int32_t distinct = 0;
     memset(self->marked, 0, (size_t)self->model->config->experts);
-    for (int32_t rank = 0; rank < self->guesses; rank++)
+    for (int32_t rank = 0; rank < self->guesses && rank < k; rank++)
         for (int32_t row = 0; row < n; row++) {
             int32_t id = self->ids[row * self->guesses + rank];
             if (self->marked[id]) continue;
@@ -115,19 +115,19 @@ static int32_t put_in_order(sluice_lookahead *self, int32_t n)
     return distinct;
 }
 
-void sluice_lookahead_guess(sluice_lookahead *self, int32_t layer, int32_t n,
+void sluice_lookahead_guess(sluice_lookahead *self, int32_t layer, int32_t n, int32_t k,
                             const sluice_buffer *h)
 {
     sluice_backend *be = self->backend;
     be->router(be, &self->model->layers[layer].router, n, self->guesses, h, self->x, self->ids,
                self->probs, NULL);
-    int32_t distinct = put_in_order(self, n);
+    int32_t distinct = put_in_order(self, n, k);
     self->layer = layer;
     self->stats.guessed += (uint64_t)distinct;
     sluice_experts_request(self->experts, layer, self->order, distinct, SLUICE_EXPERTS_LOOKAHEAD);
 }
 
-void sluice_lookahead_guess_early(sluice_lookahead *self, int32_t layer, int32_t n,
+void sluice_lookahead_guess_early(sluice_lookahead *self, int32_t layer, int32_t n, int32_t k,
                                   const sluice_lookahead_sum *sum, const sluice_buffer *h)
 {
     sluice_backend *be = self->backend;
@@ -136,7 +136,7 @@ void sluice_lookahead_guess_early(sluice_lookahead *self, int32_t layer, int32_t
         self->weights[i] = sum->ids[i] == sum->missing ? 0.0f : sum->weights[i];
     be->buffer_copy(be, self->h, 0, h, 0, bytes);
     be->combine(be, n, sum->top_k, self->weights, sum->y, sum->shared, self->h);
-    sluice_lookahead_guess(self, layer, n, self->h);
+    sluice_lookahead_guess(self, layer, n, k, self->h);
 }
 
 void sluice_lookahead_sweep(sluice_lookahead *self, int32_t layer, int32_t distinct)

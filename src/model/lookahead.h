@@ -47,15 +47,15 @@ void sluice_lookahead_free(sluice_lookahead *lookahead);
 /* Bytes that new charges. */
 uint64_t sluice_lookahead_scratch_bytes(const sluice_config *config, int32_t guesses);
 
-/* Guesses what the first n rows of h will want in a layer, and queues it. n is at most
- * SLUICE_LOOKAHEAD_ROWS. */
-void sluice_lookahead_guess(sluice_lookahead *lookahead, int32_t layer, int32_t n,
+/* Guesses what the first n rows of h will want in a layer that runs at most k experts of a row, and
+ * queues it. n is at most SLUICE_LOOKAHEAD_ROWS. */
+void sluice_lookahead_guess(sluice_lookahead *lookahead, int32_t layer, int32_t n, int32_t k,
                             const sluice_buffer *h);
 
 /* The same while one expert of the layer before has not been added yet, so that the disk need not
  * pause: h is the state before that layer's experts, the other arguments are those of its sum
  * (backend.h, combine), of which entries of expert missing are left out. h is not changed. */
-void sluice_lookahead_guess_early(sluice_lookahead *lookahead, int32_t layer, int32_t n,
+void sluice_lookahead_guess_early(sluice_lookahead *lookahead, int32_t layer, int32_t n, int32_t k,
                                   const sluice_lookahead_sum *sum, const sluice_buffer *h);
 
 /* After a layer of a prompt that wanted so many distinct experts: begins with the next layer's if

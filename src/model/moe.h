@@ -36,14 +36,50 @@ void sluice_moe_free(sluice_moe *moe);
 /* Bytes that new charges. */
 uint64_t sluice_moe_scratch_bytes(const sluice_config *config, int32_t rows_max);
 
-/* h += moe(rmsnorm(h)) for n rows. lookahead guesses for the next layer; NULL for none. After a
- * failure h is undefined and the cache usable. */
-sluice_status sluice_moe_run(sluice_moe *moe, int32_t layer, int32_t n, sluice_lookahead *lookahead,
-                             sluice_buffer *h, sluice_error *err);
+typedef struct sluice_moe_step {
+    int32_t layer, rows;
+    const uint8_t *bulk;         /* [rows]: the bulk of a prompt (policy.h); NULL: none is */
+    sluice_lookahead *lookahead; /* guesses for the next layer; NULL: nobody does */
+} sluice_moe_step;
+
+/* h += moe(rmsnorm(h)) for the step's rows. After a failure h is undefined and the cache usable. */
+sluice_status sluice_moe_run(sluice_moe *moe, const sluice_moe_step *step, sluice_buffer *h,
+                             sluice_error *err);
+
+/* Guesses for the first layer, by what has been embedded. */
+void sluice_moe_guess_first(const sluice_moe *moe, sluice_lookahead *lookahead, int32_t n,
+                            const sluice_buffer *h);
 
 sluice_moe_routes sluice_moe_last(const sluice_moe *moe);
 
-/* Time since new that routed experts took, waiting for the disk included, the shared expert not. */
-uint64_t sluice_moe_routed_ns(const sluice_moe *moe);
+/* Summed since new. */
+typedef struct sluice_moe_counts {
+    uint64_t uses;      /* experts of each row that ran: several rows may share a read */
+    uint64_t routed_ns; /* that routed experts took, waiting for the disk included, the shared
+                           expert not */
+} sluice_moe_counts;
+sluice_moe_counts sluice_moe_counts_get(const sluice_moe *moe);
+
+/* One row of one layer: the parts of the sum, before it is taken. Valid during the call. */
+typedef struct sluice_moe_observation {
+    int32_t layer, row;
+    int32_t k;
+    const int32_t *ids;   /* [k], largest weight first */
+    const float *weights; /* [k], of the sum; behind the last that ran they are zero */
+    const float *gates;   /* [experts], what the router said of all of them */
+    const float *outputs; /* [k, hidden]; undefined where the weight is zero */
+    const float *shared;  /* [hidden] */
+    const float *stream;  /* [hidden], the residual stream, without this layer's experts */
+} sluice_moe_observation;
+
+typedef struct sluice_moe_observer {
+    void (*see)(void *context, const sluice_moe_observation *seen);
+    void *context;
+} sluice_moe_observer;
+
+/* Shows every row of every layer from now on, layer after layer, rows ascending; NULL ends it. The
+ * observer must outlive that. Not for daily use: a row takes a copy of everything. */
+sluice_status sluice_moe_observe(sluice_moe *moe, const sluice_moe_observer *observer,
+                                 sluice_error *err);
 
 #endif

@@ -40,7 +40,7 @@ sluice_status sluice_replay(sluice_forward *forward, sluice_state *state, int32_
     sluice_state_clear(state);
     while (status == SLUICE_OK && state->position < was.position) {
         int32_t at = state->position, count = segment_from(&was, at, rows_max);
-        sluice_forward_part part = {state, tokens + at, count, count};
+        sluice_forward_part part = {state, tokens + at, count, count, 0};
         status = sluice_forward_run(forward, &part, 1, &silent, err);
     }
     if (status != SLUICE_OK) {

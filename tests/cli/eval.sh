@@ -18,7 +18,7 @@ jq 'del(.texts[].text)' "$scratch/out" >"$scratch/second"
 jq 'del(.texts[].text)' "$scratch/first" >"$scratch/third"
 same "$scratch/second" "$scratch/third" "one thread, a small cache, a window at a time"
 run 0 eval ppl --text "$alice" --window 64 --windows 4 --k 1
-has out "1 of 8 experts a layer (lossy)"
+has out "lossy: k 1 of 8"
 has out "alice.txt"
 run 0 eval ppl --text "$alice" --window 64 --stride 16 --windows 5 --json
 json '.all.predicted == 63 + 4 * 16'
