@@ -103,12 +103,12 @@ static int run(int argc, char **argv)
                                       .progress = show_progress,
                                       .context = &work};
     sluice_error err = {0};
+    if (sluice_convert_check(&convert, &err) != SLUICE_OK) return cli_usage("%s", err.detail);
     cli_interrupt_catch(true);
     sluice_status converted = sluice_convert(positional[0], positional[1], &convert, &err);
     cli_progress_clear(&work.progress);
     if (converted == SLUICE_CANCELLED)
         return cli_fail("stopped; the same command goes on where it stopped");
-    if (converted == SLUICE_USAGE) return cli_usage("%s", err.detail);
     if (converted != SLUICE_OK) return cli_fail_error(&err);
     return finish(&work, positional[0], args.output.json);
 }

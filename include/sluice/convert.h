@@ -68,6 +68,10 @@ typedef struct sluice_convert_options {
     void *context;
 } sluice_convert_options;
 
+/* SLUICE_USAGE, with a sentence, where options name a format that is none; sluice_convert checks it
+ * too. options may be NULL. */
+sluice_status sluice_convert_check(const sluice_convert_options *options, sluice_error *err);
+
 /* Reads the headers of source and fills plan, as if converting it to out. Writes nothing.
  * options may be NULL. */
 sluice_status sluice_convert_measure(const char *source, const char *out,

@@ -227,7 +227,7 @@ sluice_status sluice_convert(const char *source, const char *out,
 {
     sluice_work work;
     sluice_plan *plan = NULL;
-    SLUICE_TRY(sluice_plan_check_options(options, err));
+    SLUICE_TRY(sluice_convert_check(options, err));
     SLUICE_TRY(sluice_work_new(out, &work, err));
     sluice_status status = SLUICE_OK;
     bool done = false;

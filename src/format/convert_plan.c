@@ -198,7 +198,7 @@ static sluice_status allocate(sluice_plan *plan, sluice_error *err)
     return SLUICE_OK;
 }
 
-sluice_status sluice_plan_check_options(const sluice_convert_options *options, sluice_error *err)
+sluice_status sluice_convert_check(const sluice_convert_options *options, sluice_error *err)
 {
     target unused;
     if (!options) return SLUICE_OK;

@@ -30,10 +30,6 @@ typedef struct sluice_plan {
     char fingerprint[SLUICE_FINGERPRINT_BYTES]; /* of source and options */
 } sluice_plan;
 
-/* SLUICE_USAGE where a format is none: what is wrong with a request before a source is looked at.
- */
-sluice_status sluice_plan_check_options(const sluice_convert_options *options, sluice_error *err);
-
 /* Takes the source over, also on failure. options may be NULL. */
 sluice_status sluice_plan_new(sluice_source *source, const sluice_convert_options *options,
                               sluice_plan **out, sluice_error *err);
