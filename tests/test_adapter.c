@@ -150,8 +150,8 @@ static void an_operation_adds_scale_b_a_x(void **state)
         products[i]->data = panels;
     }
     const int32_t rows[ROWS] = {4, 2, 0, 1, 3}, slots[ROWS] = {0, 1, 2, 3, 4};
-    be->expert(be, &adapted, rows, slots, ROWS, x, y);
-    be->expert(be, &dense, rows, slots, ROWS, x, merged);
+    be->experts(be, &(sluice_expert_call){adapted, rows, slots, ROWS}, 1, x, y);
+    be->experts(be, &(sluice_expert_call){dense, rows, slots, ROWS}, 1, x, merged);
     be->buffer_read(be, y, 0, got, sizeof got);
     be->buffer_read(be, merged, 0, want, sizeof want);
     for (int i = 0; i < ROWS * 40; i++)
@@ -159,7 +159,7 @@ static void an_operation_adds_scale_b_a_x(void **state)
             fail_msg("element %d is %g, merged weights give %g", i, (double)got[i],
                      (double)want[i]);
     /* A row alone is the same row. */
-    be->expert(be, &adapted, rows + 1, slots, 1, x, merged);
+    be->experts(be, &(sluice_expert_call){adapted, rows + 1, slots, 1}, 1, x, merged);
     be->buffer_read(be, merged, 0, want, 40 * sizeof *want);
     assert_memory_equal(want, got + 40, 40 * sizeof *want);
 

@@ -244,7 +244,8 @@ static void expert_rows(const bench *b, int32_t m, float *out)
         rows[i] = (i * 7 + 3) % ROWS;
         slots[i] = (i * 11 + 5) % n_slots;
     }
-    b->be->expert(b->be, &b->layer.expert, rows, slots, m, b->h, b->y);
+    const sluice_expert_call call = {b->layer.expert, rows, slots, m};
+    b->be->experts(b->be, &call, 1, b->h, b->y);
     for (int32_t i = 0; i < m; i++)
         b->be->buffer_read(b->be, b->y, (size_t)slots[i] * row_bytes(b), out + i * g->hidden,
                            row_bytes(b));
@@ -274,6 +275,44 @@ static void an_expert_takes_rows_and_fills_slots(void **state)
         free(alone);
         free(all);
         bench_close(&b);
+    }
+}
+
+/* More calls than run together; of one row each, then of as many as a step has. */
+static void experts_at_once_give_the_bits_of_each_alone(void **state)
+{
+    (void)state;
+    for (int exact = 0; exact < 2; exact++) {
+        for (int32_t m = 1; m <= ROWS; m += ROWS - 1) {
+            bench b;
+            bench_open(&b, &even, q4, 2, "auto", exact);
+            enum { CALLS = 21 };
+            const int32_t n_slots = ROWS * even.top_k;
+            sluice_expert_call calls[CALLS];
+            int32_t rows[CALLS][ROWS], slots[CALLS][ROWS];
+            float *alone = malloc(ROWS * row_bytes(&b)), *got = malloc(ROWS * row_bytes(&b));
+            assert_true(alone && got);
+            expert_rows(&b, ROWS, alone); /* row (i * 7 + 3) % ROWS at i */
+            for (int32_t c = 0; c < CALLS; c++) {
+                for (int32_t i = 0; i < m; i++) {
+                    rows[c][i] = ((i + c % 2) * 7 + 3) % ROWS;
+                    slots[c][i] = (c * m + i) % n_slots;
+                }
+                calls[c] = (sluice_expert_call){b.layer.expert, rows[c], slots[c], m};
+            }
+            b.be->experts(b.be, calls, CALLS, b.h, b.y);
+            for (int32_t c = CALLS - 2; c < CALLS; c++) {
+                for (int32_t i = 0; i < m; i++) {
+                    b.be->buffer_read(b.be, b.y, (size_t)slots[c][i] * row_bytes(&b), got,
+                                      row_bytes(&b));
+                    assert_memory_equal(got, alone + (i + c % 2) % ROWS * even.hidden,
+                                        row_bytes(&b));
+                }
+            }
+            free(alone);
+            free(got);
+            bench_close(&b);
+        }
     }
 }
 
@@ -458,6 +497,7 @@ int main(void)
         cmocka_unit_test(the_router_takes_the_k_most_probable_experts),
         cmocka_unit_test(equal_experts_go_to_the_lower_index),
         cmocka_unit_test(an_expert_takes_rows_and_fills_slots),
+        cmocka_unit_test(experts_at_once_give_the_bits_of_each_alone),
         cmocka_unit_test(the_shared_expert_is_gated_by_a_sigmoid),
         cmocka_unit_test(the_weighted_sum_does_not_read_entries_of_weight_zero),
         cmocka_unit_test(the_head_norms_the_rows_that_are_wanted),

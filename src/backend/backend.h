@@ -108,6 +108,13 @@ typedef struct sluice_shared_weights {
     sluice_weight gate; /* [1, hidden] */
 } sluice_shared_weights;
 
+/* One expert of a layer on some rows of a step. */
+typedef struct sluice_expert_call {
+    sluice_expert_weights weights;
+    const int32_t *rows, *slots; /* [m]; m is at most rows_max */
+    int32_t m;
+} sluice_expert_call;
+
 /* Somebody who watches what enters the matrices, to weigh quantisation by it. Called in the thread
  * that drives the backend, once an operation; rows are valid during the call. A backend may have no
  * observers. */
@@ -160,10 +167,11 @@ struct sluice_backend {
                    const sluice_buffer *h, sluice_buffer *x, int32_t *ids, float *probs,
                    float *all_probs);
 
-    /* y[slots[i]] = expert(x[rows[i]]), i < m. y: [slots, hidden]. The weights are in host memory
-     * and valid during the call. */
-    void (*expert)(sluice_backend *be, const sluice_expert_weights *w, const int32_t *rows,
-                   const int32_t *slots, int32_t m, const sluice_buffer *x, sluice_buffer *y);
+    /* y[slots[i]] = expert(x[rows[i]]), i < m, for each of n experts of one layer (several at once,
+     * since small ones are not worth a wake of the workers each). y: [slots, hidden]. The weights
+     * are in host memory and valid during the call. */
+    void (*experts)(sluice_backend *be, const sluice_expert_call *calls, int32_t n,
+                    const sluice_buffer *x, sluice_buffer *y);
 
     /* y[i] = sigmoid(gate x[i]) * expert(x[i]). y: [n, hidden]. */
     void (*shared_expert)(sluice_backend *be, const sluice_shared_weights *w, int32_t n,

@@ -126,9 +126,9 @@ sluice_status sluice_experts_next(sluice_experts *experts, int32_t *id, const vo
     return SLUICE_OK;
 }
 
-bool sluice_experts_waits(const sluice_experts *experts)
+bool sluice_experts_ready(const sluice_experts *experts)
 {
-    return experts->ticket.remaining > 0 && experts->ticket.arrived.n == 0;
+    return experts->ticket.arrived.n > 0;
 }
 
 void sluice_experts_release(sluice_experts *experts, int32_t layer, int32_t id)

@@ -99,8 +99,8 @@ void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_
  */
 sluice_status sluice_experts_next(sluice_experts *experts, int32_t *id, const void **record,
                                   sluice_error *err);
-/* Whether next would have to wait for the disk, as far as is known. */
-bool sluice_experts_waits(const sluice_experts *experts);
+/* Whether next would hand one out without waiting for the disk, as far as is known. */
+bool sluice_experts_ready(const sluice_experts *experts);
 void sluice_experts_release(sluice_experts *experts, int32_t layer, int32_t id);
 /* Gives up the open ticket, if any (reads under way finish into their slots). */
 void sluice_experts_abandon(sluice_experts *experts);

@@ -28,6 +28,13 @@ static inline float *sluice_cpu_floats(const sluice_buffer *buffer)
 #define SLUICE_CPU_BLOCK 16
 #define SLUICE_CPU_BLOCK_EXPERT 32
 
+/* Experts that run together, and the least rows that the scratch for them has. */
+#define SLUICE_CPU_TOGETHER 16
+static inline int32_t sluice_cpu_together_rows(int32_t rows_max)
+{
+    return rows_max > SLUICE_CPU_TOGETHER ? rows_max : SLUICE_CPU_TOGETHER;
+}
+
 /* Rows of activations on their way into matrices: f32, and the same rows as int8 if wanted. They
  * are quantised once for all matrices that read them. */
 typedef struct sluice_cpu_rows {
@@ -50,16 +57,16 @@ typedef struct sluice_cpu_worker {
     const float **conv_rows;           /* [TILE + conv_width], inputs of the convolution */
 } sluice_cpu_worker;
 
-/* Scratch of the operations; R = rows_max. One allocation:
+/* Scratch of the operations; R = rows_max, T = sluice_cpu_together_rows. One allocation:
  *
  *   | x y | q8 | tiles | rope | low rank | workers | slots | then the largest of           |
  *   |                                                      | attention: q k v out          |
  *   |                                                      | gdn: qkv mixed z o a b g beta |
- *   |                                                      | moe: logits gate up shared    |
+ *   |                                                      | moe: logits gate up shared g. |
  */
 typedef struct sluice_cpu_scratch {
-    float *x;                   /* [R, hidden], normed */
-    float *y;                   /* [R, hidden], before it is added to h */
+    float *x;                   /* [T, hidden], normed, or gathered */
+    float *y;                   /* [T, hidden], before it is added to h */
     void *q8;                   /* rows of whatever enters a matrix, quantised */
     sluice_cpu_tile *tiles;     /* [R] */
     float *cosines, *sines;     /* [R, rotary_dim / 2] */
@@ -77,8 +84,9 @@ typedef struct sluice_cpu_scratch {
     float *a, *b, *g, *beta; /* [R, v_heads] */
     /* moe */
     float *logits;    /* [R, experts] */
-    float *gate, *up; /* [R, width] */
+    float *gate, *up; /* [T, width] */
     float *shared;    /* [R] */
+    int32_t *gather;  /* [T], rows of x */
 } sluice_cpu_scratch;
 
 typedef struct sluice_cpu {
@@ -123,6 +131,11 @@ void sluice_cpu_rows_norm(sluice_cpu *cpu, const float *h, const float *norm, in
 void sluice_cpu_rows_of(sluice_cpu *cpu, const float *x, int32_t n, int32_t cols, int32_t block,
                         void *q8, const sluice_weight *const *readers, int32_t n_readers,
                         sluice_cpu_rows *rows);
+/* rows = row from[i] of x, i < n, copied to `to`. */
+void sluice_cpu_rows_gather(sluice_cpu *cpu, const float *x, const int32_t *from, int32_t n,
+                            int32_t cols, int32_t block, float *to, void *q8,
+                            const sluice_weight *const *readers, int32_t n_readers,
+                            sluice_cpu_rows *rows);
 /* Bytes of the int8 form of n rows, whatever its blocks. */
 size_t sluice_cpu_rows_bytes(int32_t n, int32_t cols);
 
@@ -184,8 +197,8 @@ void sluice_cpu_gdn(sluice_backend *be, const sluice_gdn_weights *w, const sluic
 void sluice_cpu_router(sluice_backend *be, const sluice_router_weights *w, int32_t n, int32_t k,
                        const sluice_buffer *h, sluice_buffer *x, int32_t *ids, float *probs,
                        float *all_probs);
-void sluice_cpu_expert(sluice_backend *be, const sluice_expert_weights *w, const int32_t *rows,
-                       const int32_t *slots, int32_t m, const sluice_buffer *x, sluice_buffer *y);
+void sluice_cpu_experts(sluice_backend *be, const sluice_expert_call *calls, int32_t n,
+                        const sluice_buffer *x, sluice_buffer *y);
 void sluice_cpu_shared_expert(sluice_backend *be, const sluice_shared_weights *w, int32_t n,
                               const sluice_buffer *x, sluice_buffer *y);
 void sluice_cpu_combine(sluice_backend *be, int32_t n, int32_t k, const float *weights,

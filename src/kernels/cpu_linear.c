@@ -4,19 +4,26 @@
  * the number of rows alone; a result does not depend even on them. */
 #include "kernels/cpu.h"
 
-#define TASK_WORK 131072 /* multiply-adds a task, about: some microseconds */
-#define ROWS_BLOCK 240   /* rows a task: their activations stay in L2 */
+/* A task is at least TASK_WORK multiply-adds (some microseconds), and while a matrix has TASKS_MIN
+ * of them, at least TASK_BYTES of weights: where a task begins, memory has to be waited for. */
+#define TASK_WORK 131072
+#define TASK_BYTES (256 * 1024)
+#define TASKS_MIN 8
+#define ROWS_BLOCK 240 /* rows a task: their activations stay in L2 */
 
 sluice_cpu_cut sluice_cpu_cut_of(const sluice_weight *w, int32_t n, int32_t matrices)
 {
     sluice_cpu_cut cut;
     const int32_t rows = n < ROWS_BLOCK ? n : ROWS_BLOCK;
-    const int64_t panel = (int64_t)SLUICE_PANEL_ROWS * w->cols * rows * matrices;
-    const int64_t panels_task = TASK_WORK / (panel > 0 ? panel : 1);
+    const int64_t work = (int64_t)SLUICE_PANEL_ROWS * w->cols * rows * matrices;
+    const int64_t by_work = TASK_WORK / (work > 0 ? work : 1);
+    const int64_t by_bytes = TASK_BYTES / (int64_t)sluice_weight_panel_bytes(w->format, w->cols);
     cut.panels = sluice_weight_panels(w);
-    cut.panels_task = panels_task < 1            ? 1
-                      : panels_task > cut.panels ? cut.panels
-                                                 : (int32_t)panels_task;
+    const int64_t most = cut.panels / TASKS_MIN;
+    int64_t panels = by_bytes < most ? by_bytes : most;
+    panels = panels > by_work ? panels : by_work;
+    panels = panels < cut.panels ? panels : cut.panels;
+    cut.panels_task = panels > 1 ? (int32_t)panels : 1;
     cut.row_blocks = (n + ROWS_BLOCK - 1) / ROWS_BLOCK;
     cut.tasks = (cut.panels + cut.panels_task - 1) / cut.panels_task * cut.row_blocks;
     return cut;

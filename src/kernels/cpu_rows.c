@@ -5,6 +5,8 @@
  * (sluice_q8_multiplies), and exact mode overrules both. */
 #include "kernels/cpu.h"
 
+#include <string.h>
+
 #define ROWS_A_TASK 8
 
 size_t sluice_cpu_rows_bytes(int32_t n, int32_t cols)
@@ -24,7 +26,8 @@ static void plan(const sluice_cpu *cpu, void *q8, int32_t block,
 
 typedef struct rows_job {
     const sluice_cpu *cpu;
-    const float *h, *norm; /* norm NULL: the rows are there already */
+    const float *h, *norm; /* both NULL: the rows are there already */
+    const int32_t *from;   /* norm NULL: row i is row from[i] of h */
     float *x;
     const sluice_cpu_rows *rows;
 } rows_job;
@@ -36,10 +39,14 @@ static void rows_task(void *context, int32_t task, int worker)
     const int32_t begin = task * ROWS_A_TASK;
     const int32_t end = begin + ROWS_A_TASK < rows->n ? begin + ROWS_A_TASK : rows->n;
     (void)worker;
-    for (int32_t i = begin; job->norm && i < end; i++) {
+    for (int32_t i = begin; job->h && i < end; i++) {
         const int64_t at = (int64_t)i * rows->cols;
-        job->cpu->ops->rmsnorm(job->h + at, job->norm, job->cpu->geometry.rms_eps, rows->cols,
-                               job->x + at);
+        if (job->norm)
+            job->cpu->ops->rmsnorm(job->h + at, job->norm, job->cpu->geometry.rms_eps, rows->cols,
+                                   job->x + at);
+        else
+            memcpy(job->x + at, job->h + (int64_t)job->from[i] * rows->cols,
+                   (size_t)rows->cols * sizeof *job->x);
     }
     if (rows->quantized) job->cpu->kernels.quantize_q8(rows->x, rows->cols, begin, end, &rows->q8);
 }
@@ -47,7 +54,7 @@ static void rows_task(void *context, int32_t task, int worker)
 static void run(sluice_cpu *cpu, rows_job *job)
 {
     const sluice_cpu_rows *rows = job->rows;
-    if (!job->norm && !rows->quantized) return;
+    if (!job->h && !rows->quantized) return;
     const int32_t tasks = (rows->n + ROWS_A_TASK - 1) / ROWS_A_TASK;
     sluice_cpu_run(cpu, rows_task, job, tasks, (int64_t)rows->n * rows->cols);
 }
@@ -68,4 +75,14 @@ void sluice_cpu_rows_of(sluice_cpu *cpu, const float *x, int32_t n, int32_t cols
     *rows = (sluice_cpu_rows){.x = x, .n = n, .cols = cols};
     plan(cpu, q8, block, readers, n_readers, rows);
     run(cpu, &(rows_job){.cpu = cpu, .rows = rows});
+}
+
+void sluice_cpu_rows_gather(sluice_cpu *cpu, const float *x, const int32_t *from, int32_t n,
+                            int32_t cols, int32_t block, float *to, void *q8,
+                            const sluice_weight *const *readers, int32_t n_readers,
+                            sluice_cpu_rows *rows)
+{
+    *rows = (sluice_cpu_rows){.x = to, .n = n, .cols = cols};
+    plan(cpu, q8, block, readers, n_readers, rows);
+    run(cpu, &(rows_job){.cpu = cpu, .h = x, .from = from, .x = to, .rows = rows});
 }

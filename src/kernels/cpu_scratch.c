@@ -105,24 +105,26 @@ static void lay_out_gdn(const sluice_geometry *g, int64_t rows, carver *from,
     scratch->beta = carve_floats(from, heads);
 }
 
-static void lay_out_moe(const sluice_geometry *g, int64_t rows, carver *from,
+static void lay_out_moe(const sluice_geometry *g, int64_t rows, int64_t together, carver *from,
                         sluice_cpu_scratch *scratch)
 {
     const int64_t width = g->expert_width > g->shared_width ? g->expert_width : g->shared_width;
     scratch->logits = carve_floats(from, rows * g->experts);
-    scratch->gate = carve_floats(from, rows * width);
-    scratch->up = carve_floats(from, rows * width);
+    scratch->gate = carve_floats(from, together * width);
+    scratch->up = carve_floats(from, together * width);
     scratch->shared = carve_floats(from, rows);
+    scratch->gather = carve(from, (size_t)together, sizeof *scratch->gather);
 }
 
 size_t sluice_cpu_scratch_lay_out(const sluice_geometry *g, int32_t rows_max, int threads,
                                   bool exact, void *base, sluice_cpu_scratch *scratch)
 {
     const int64_t rows = rows_max;
+    const int32_t together = sluice_cpu_together_rows(rows_max);
     carver from = {base, 0};
-    scratch->x = carve_floats(&from, rows * g->hidden);
-    scratch->y = carve_floats(&from, rows * g->hidden);
-    scratch->q8 = carve(&from, exact ? 0 : sluice_cpu_rows_bytes(rows_max, widest(g)), 1);
+    scratch->x = carve_floats(&from, (int64_t)together * g->hidden);
+    scratch->y = carve_floats(&from, (int64_t)together * g->hidden);
+    scratch->q8 = carve(&from, exact ? 0 : sluice_cpu_rows_bytes(together, widest(g)), 1);
     scratch->tiles = carve(&from, (size_t)rows, sizeof *scratch->tiles);
     scratch->cosines = carve_floats(&from, rows * (g->rotary_dim / 2));
     scratch->sines = carve_floats(&from, rows * (g->rotary_dim / 2));
@@ -135,7 +137,7 @@ size_t sluice_cpu_scratch_lay_out(const sluice_geometry *g, int32_t rows_max, in
     carver attention = from, gdn = from, moe = from;
     lay_out_attention(g, rows, &attention, scratch);
     lay_out_gdn(g, rows, &gdn, scratch);
-    lay_out_moe(g, rows, &moe, scratch);
+    lay_out_moe(g, rows, together, &moe, scratch);
     size_t used = attention.used > gdn.used ? attention.used : gdn.used;
     return used > moe.used ? used : moe.used;
 }

@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 
+#define CALLS_MAX 16 /* experts that the backend gets at once */
+
 struct sluice_moe {
     const sluice_model *model;
     sluice_backend *backend;
@@ -137,15 +139,36 @@ static int32_t group_by_expert(sluice_moe *moe, int32_t n)
     return distinct;
 }
 
-static void run_expert(sluice_moe *moe, int32_t layer, int32_t id, const void *record)
+static void set_call(const sluice_moe *moe, int32_t layer, int32_t id, const void *record,
+                     sluice_expert_call *call)
 {
-    sluice_expert_weights weights = {.layer = layer, .id = id, .shares = moe->weights};
-    int32_t begin = moe->begin[id], count = moe->begin[id + 1] - begin;
+    int32_t begin = moe->begin[id];
+    *call = (sluice_expert_call){
+        .weights = {.layer = layer, .id = id, .shares = moe->weights},
+        .rows = moe->rows + begin,
+        .slots = moe->slots + begin,
+        .m = moe->begin[id + 1] - begin,
+    };
     sluice_record_weights(moe->model->layers[layer].record, moe->model->config, record,
-                          &weights.gate, &weights.up, &weights.down);
-    if (moe->model->n_adapters) sluice_model_adapt_expert(moe->model, layer, id, &weights);
-    moe->backend->expert(moe->backend, &weights, moe->rows + begin, moe->slots + begin, count,
-                         moe->x, moe->y);
+                          &call->weights.gate, &call->weights.up, &call->weights.down);
+    if (moe->model->n_adapters) sluice_model_adapt_expert(moe->model, layer, id, &call->weights);
+}
+
+/* Waits for one expert and takes what else is there, as many as may be held at once; *n is 0 when
+ * there are no more. Those taken before an error are the caller's to release too. */
+static sluice_status take_calls(sluice_moe *moe, int32_t layer, sluice_expert_call *calls,
+                                int32_t *n, sluice_error *err)
+{
+    int32_t most = moe->model->config->top_k < CALLS_MAX ? moe->model->config->top_k : CALLS_MAX;
+    *n = 0;
+    do {
+        int32_t id;
+        const void *record;
+        SLUICE_TRY(sluice_experts_next(moe->experts, &id, &record, err));
+        if (id < 0) break;
+        set_call(moe, layer, id, record, &calls[(*n)++]);
+    } while (*n < most && sluice_experts_ready(moe->experts));
+    return SLUICE_OK;
 }
 
 /* While the last of the wanted experts is still being read the disk has nothing else to do: guesses
@@ -171,19 +194,21 @@ static sluice_status run_experts(sluice_moe *moe, int32_t layer, int32_t n, int3
     int64_t left_sum = 0; /* of the ids that have not come yet */
     for (int32_t i = 0; i < distinct; i++)
         left_sum += moe->wanted[i];
-    for (int32_t left = distinct;; left--) {
-        int32_t id;
-        const void *record;
+    sluice_expert_call calls[CALLS_MAX];
+    for (int32_t left = distinct, count;; left -= count) {
         if (left == 1 && lookahead && n <= SLUICE_LOOKAHEAD_ROWS &&
-            sluice_experts_waits(moe->experts)) {
+            !sluice_experts_ready(moe->experts)) {
             look_ahead_early(moe, lookahead, layer + 1, n, (int32_t)left_sum, h);
             *guessed = true;
         }
-        SLUICE_TRY(sluice_experts_next(moe->experts, &id, &record, err));
-        if (id < 0) return SLUICE_OK;
-        run_expert(moe, layer, id, record);
-        left_sum -= id;
-        sluice_experts_release(moe->experts, layer, id);
+        sluice_status status = take_calls(moe, layer, calls, &count, err);
+        if (count && status == SLUICE_OK)
+            moe->backend->experts(moe->backend, calls, count, moe->x, moe->y);
+        for (int32_t i = 0; i < count; i++) {
+            left_sum -= calls[i].weights.id;
+            sluice_experts_release(moe->experts, layer, calls[i].weights.id);
+        }
+        if (!count || status != SLUICE_OK) return status;
     }
 }
 

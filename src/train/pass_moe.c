@@ -96,8 +96,8 @@ static void expert_forward(sluice_pass *pass, int32_t layer, int32_t id,
     const int32_t begin = groups->begin[id], count = groups->begin[id + 1] - begin;
     (void)layer;
     (void)through;
-    pass->backend->expert(pass->backend, weights, groups->rows + begin, groups->slots + begin,
-                          count, pass->x, pass->y);
+    const sluice_expert_call call = {*weights, groups->rows + begin, groups->slots + begin, count};
+    pass->backend->experts(pass->backend, &call, 1, pass->x, pass->y);
 }
 
 static uint64_t needed(const sluice_pass *pass, int32_t layer)
