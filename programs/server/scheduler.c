@@ -145,49 +145,65 @@ static bool admit(server_scheduler *scheduler)
     return go_on;
 }
 
-/* The prompt whose turn it is; NULL: none is being read. */
-static server_sequence *next_prompt(server_scheduler *scheduler, int32_t *prefilling)
+/* The prompt whose turn it is among those that are not in the step yet; NULL: none. */
+static server_sequence *next_prompt(server_scheduler *scheduler, int32_t n)
 {
     server_sequence *best = NULL;
-    *prefilling = 0;
     for (int32_t i = 0; i < scheduler->parallel; i++) {
         server_sequence *sequence = &scheduler->sequences[i];
         if (!sequence->job || server_sequence_decodes(sequence)) continue;
-        ++*prefilling;
-        if (!best || sequence->slices < best->slices) best = sequence;
+        bool taken = false;
+        for (int32_t k = 0; k < n; k++)
+            taken |= scheduler->running[k] == sequence;
+        if (!taken && (!best || sequence->slices < best->slices)) best = sequence;
     }
     return best;
 }
 
-static sluice_input prompt_input(const server_scheduler *scheduler, const server_sequence *sequence,
-                                 bool alone)
+static void add_slice(server_scheduler *scheduler, int32_t n, server_sequence *sequence,
+                      int32_t count)
 {
     const server_job_request *r = &sequence->job->request;
-    const sluice_model_info *info = scheduler->server->info;
-    int32_t slice = scheduler->server->options.slice;
-    int32_t count =
-        server_sequence_slice(sequence, alone && info->chunk > slice ? info->chunk : slice);
     bool last = sequence->prefilled + count == (int32_t)r->prompt.count;
     int32_t from = r->prompt_logprobs ? 0 : last ? count - 1 : count;
-    return (sluice_input){sequence->session, r->prompt.ids + sequence->prefilled, count, from};
+    scheduler->inputs[n] =
+        (sluice_input){sequence->session, r->prompt.ids + sequence->prefilled, count, from};
+    scheduler->running[n] = sequence;
 }
 
-/* One row of each sequence that answers, a slice of one prompt. Returns how many inputs. */
-static int32_t gather(server_scheduler *scheduler, server_sequence **prompt)
+/* Slices of prompts behind n rows of answers: as many as fit beside them, in one batch of the
+ * engine if they can. Returns how many inputs there are then. */
+static int32_t gather_prompts(server_scheduler *scheduler, int32_t n)
 {
-    int32_t n = 0, prefilling;
+    int32_t chunk = scheduler->server->info->chunk, slice = scheduler->server->options.slice;
+    int32_t room = n == 0 && chunk > slice ? chunk : slice;
+    if (room + n > chunk && chunk - n >= SERVER_BLOCK) room = chunk - n;
+    server_sequence *prompt;
+    while ((prompt = next_prompt(scheduler, n))) {
+        int32_t count = server_sequence_slice(prompt, room);
+        if (count <= 0) break;
+        add_slice(scheduler, n++, prompt, count);
+        room -= count;
+    }
+    return n;
+}
+
+/* One row of each sequence that answers, then prompts. Returns how many inputs. */
+static int32_t gather(server_scheduler *scheduler)
+{
+    int32_t n = 0, prefilling = 0;
     for (int32_t i = 0; i < scheduler->parallel; i++) {
         server_sequence *sequence = &scheduler->sequences[i];
-        if (!sequence->job || !server_sequence_decodes(sequence)) continue;
+        if (!sequence->job) continue;
+        if (!server_sequence_decodes(sequence)) {
+            prefilling++;
+            continue;
+        }
         sequence->fed = sequence->next;
         scheduler->inputs[n] = (sluice_input){sequence->session, &sequence->fed, 1, 0};
         scheduler->running[n++] = sequence;
     }
-    *prompt = next_prompt(scheduler, &prefilling);
-    if (*prompt) {
-        scheduler->inputs[n] = prompt_input(scheduler, *prompt, n == 0);
-        scheduler->running[n++] = *prompt;
-    }
+    n = gather_prompts(scheduler, n);
     pthread_mutex_lock(&scheduler->mutex);
     scheduler->state.prefilling = prefilling;
     pthread_mutex_unlock(&scheduler->mutex);
@@ -217,13 +233,14 @@ static void count_step(server_scheduler *scheduler, int32_t n)
 
 static void run_step(server_scheduler *scheduler)
 {
-    server_sequence *prompt;
     sluice_error err = {0};
-    int32_t n = gather(scheduler, &prompt);
+    int32_t n = gather(scheduler);
     sluice_status status = sluice_engine_step(scheduler->server->engine, scheduler->inputs, n,
                                               on_logits, scheduler, &err);
-    if (status == SLUICE_OK && prompt)
-        server_sequence_advance(prompt, scheduler->inputs[n - 1].count, scheduler->keep);
+    for (int32_t i = 0; i < n && status == SLUICE_OK; i++)
+        if (!server_sequence_decodes(scheduler->running[i]))
+            server_sequence_advance(scheduler->running[i], scheduler->inputs[i].count,
+                                    scheduler->keep);
     count_step(scheduler, n);
     for (int32_t i = 0; i < n; i++) {
         server_sequence *sequence = scheduler->running[i];

@@ -1,10 +1,11 @@
 /* The scheduler: one thread that runs the engine for everybody.
  *
- * Continuous batching: each step takes one row of every sequence that answers and a slice of one
- * prompt that is still being read, so that long prompts delay others by a slice at most. Jobs join
- * as soon as a place is free and leave as soon as they end or their client does. The next job is
- * the oldest of the client that has the fewest in the batch; the next slice goes to the prompt that
- * has had the fewest.
+ * Continuous batching: each step takes one row of every sequence that answers and a slice of the
+ * prompts that are still being read: of one, or of several short ones, so that an expert is read
+ * once for all of them, and long prompts delay others by a slice at most. Jobs join as soon as a
+ * place is free and leave as soon as they end or their client does. The next job is the oldest of
+ * the client that has the fewest in the batch; the next slice goes to the prompt that has had the
+ * fewest.
  *
  * What a job gets does not depend on its company: the engine computes rows independently. */
 #ifndef SLUICE_PROGRAMS_SERVER_SCHEDULER_H

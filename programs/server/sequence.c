@@ -6,8 +6,6 @@
 
 #include "server/logprobs.h"
 
-enum { BLOCK = 64 }; /* slices of prompts end at multiples of it, and so do states kept of them */
-
 sluice_status server_sequence_open(server *s, server_sequence *out, sluice_error *err)
 {
     *out = (server_sequence){.server = s};
@@ -72,7 +70,7 @@ bool server_sequence_decodes(const server_sequence *seq)
 
 static int32_t block_floor(int32_t position)
 {
-    return position / BLOCK * BLOCK;
+    return position / SERVER_BLOCK * SERVER_BLOCK;
 }
 
 int32_t server_sequence_slice(const server_sequence *seq, int32_t size)

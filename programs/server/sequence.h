@@ -10,6 +10,10 @@
 #include "server/stop_text.h"
 #include "sluice/sampler.h"
 
+enum {
+    SERVER_BLOCK = 64
+}; /* slices of prompts end at multiples of it, as do states kept of them */
+
 typedef struct server_sequence {
     server *server;
     sluice_session *session;
@@ -35,7 +39,8 @@ void server_sequence_close(server_sequence *sequence);
 bool server_sequence_begin(server_sequence *sequence, server_job *job, server_keep *keep);
 bool server_sequence_decodes(const server_sequence *sequence);
 
-/* How much of the prompt runs in the next step, size (>= 64) at most. */
+/* How much of the prompt runs in the next step, size at most; none (or less) if that is less than
+ * what is left up to the end of a block. */
 int32_t server_sequence_slice(const server_sequence *sequence, int32_t size);
 
 /* Logits behind a token of the prompt (at: which) or of the answer (at: -1). scratch [vocab]. */
