@@ -12,7 +12,7 @@ typedef struct train_args {
     cli_output_flags output;
     const char *data, *validation, *out, *targets, *schedule;
     int32_t rank, steps, warmup, context, batch, accumulate, validate_every, save_every;
-    float alpha, rate, decay, clip, epochs, share;
+    float alpha, dropout, rate, decay, clip, epochs, share;
     cli_seed seed;
     bool all_tokens, refuse_long, resume;
 } train_args;
@@ -46,6 +46,8 @@ static const cli_option adapter_options[] = {
     {"rank", 0, CLI_INTEGER, "N", AT(rank), 1, 256, "Rank of the adapters (8)."},
     {"alpha", 0, CLI_NUMBER, "X", AT(alpha), 1e-6, 1e6,
      "What an adapter adds counts alpha / rank (twice the rank)."},
+    {"dropout", 0, CLI_NUMBER, "X", AT(dropout), 0, 0.99,
+     "Share of an adapted matrix's inputs that a step leaves out of its adapter (0)."},
     {0}};
 
 static const cli_option optimiser_options[] = {
@@ -150,6 +152,7 @@ static sluice_train_options train_options(const train_args *args, training *work
     if (args->targets) o.targets = args->targets;
     o.rank = args->rank;
     o.alpha = args->alpha > 0 ? args->alpha : 2.0f * (float)args->rank;
+    o.dropout = args->dropout;
     o.rate = args->rate;
     if (args->schedule && args->schedule[2] == 'n') o.schedule = SLUICE_TRAIN_CONSTANT;
     o.warmup_steps = args->warmup;
@@ -197,6 +200,7 @@ static int run(int argc, char **argv)
     cli_interrupt_catch(true);
     const sluice_status trained = sluice_train(positional[0], &engine, &train, &err);
     cli_progress_clear(&work.progress);
+    if (trained == SLUICE_USAGE) return cli_usage("%s", err.detail);
     if (trained != SLUICE_OK) return cli_fail_error(&err);
     if (args.output.json)
         return cli_output_json(

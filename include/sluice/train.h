@@ -55,6 +55,7 @@ typedef struct sluice_train_options {
     const char *targets;     /* "shared,experts:15%": of attn, gdn, shared, experts[:N%] */
     int32_t rank;
     float alpha;
+    float dropout; /* share of an adapted matrix's inputs left out of a step; 0: off */
     float rate;
     sluice_train_schedule schedule;
     int32_t warmup_steps; /* negative: 3% of the run's */
@@ -83,7 +84,8 @@ sluice_train_options sluice_train_options_default(void);
 /* engine: how the model is opened (memory, threads, cache, ...). Writes options->out: the adapter,
  * log.jsonl, loss.svg and the optimiser's state. The engine's `interrupted` ends the run after the
  * step under way with a checkpoint and SLUICE_CANCELLED. A loss or a gradient that is not a number
- * is SLUICE_CORRUPT and names the step; the last checkpoint stays. */
+ * is SLUICE_CORRUPT and names the step; the last checkpoint stays. (A checkpoint is written once
+ * the pass after it gave numbers, so that the one that stays is one to go on from.) */
 sluice_status sluice_train(const char *model, const sluice_engine_options *engine,
                            const sluice_train_options *options, sluice_error *err);
 

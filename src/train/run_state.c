@@ -165,6 +165,20 @@ static sluice_status read_keys(const state_file *file, sluice_adapter_key **keys
     return status;
 }
 
+/* Names the first of the settings, "one, two, ...", that are not the same. */
+static sluice_status other_settings(const char *path, const char *made, const char *settings,
+                                    sluice_error *err)
+{
+    size_t same = 0;
+    for (size_t i = 0; made[i] && made[i] == settings[i]; i++)
+        if (made[i] == ' ' && i && made[i - 1] == ',') same = i + 1;
+    return sluice_fail(err, SLUICE_USAGE,
+                       "%s: the run there had other settings: %.*s, not %.*s; give it the same, or "
+                       "begin anew without --resume",
+                       path, (int)strcspn(made + same, ","), made + same,
+                       (int)strcspn(settings + same, ","), settings + same);
+}
+
 sluice_status sluice_run_state_open(const char *path, const char *settings,
                                     sluice_run_position *state, sluice_adapter_key **keys,
                                     int32_t *n, sluice_error *err)
@@ -174,10 +188,10 @@ sluice_status sluice_run_state_open(const char *path, const char *settings,
     SLUICE_TRY(open_file(path, &file, err));
     const char *made = sluice_safetensors_metadata(&file.table, "settings");
     sluice_status status = SLUICE_OK;
-    if (!made || strcmp(made, settings) != 0)
-        status = sluice_fail(err, SLUICE_USAGE,
-                             "%s: the run there had other settings (%.180s); these are %.180s",
-                             path, made ? made : "none", settings);
+    if (!made)
+        status = sluice_fail(err, SLUICE_CORRUPT, "%s: settings are missing", path);
+    else if (strcmp(made, settings) != 0)
+        status = other_settings(path, made, settings, err);
     if (status == SLUICE_OK) status = read_number(&file, "step", INT32_MAX, &step, err);
     if (status == SLUICE_OK) status = read_number(&file, "taken", INT64_MAX, &state->taken, err);
     if (status == SLUICE_OK) status = read_keys(&file, keys, n, err);

@@ -55,18 +55,21 @@ static int64_t step_targets(sluice_trainer *trainer)
 }
 
 /* What cannot be gone on from names the step and what is left. */
-static sluice_status broken(const sluice_trainer *trainer, const char *what, sluice_error *err)
+static sluice_status broken(const sluice_trainer *trainer, int32_t step, const char *what,
+                            sluice_error *err)
 {
+    char kept[64] = "there is no checkpoint yet";
+    if (trainer->plan.resumed_step)
+        snprintf(kept, sizeof kept, "the checkpoint of step %d stays", trainer->plan.resumed_step);
     return sluice_fail(err, SLUICE_CORRUPT,
-                       "step %d: %s; the run stops and the checkpoint of step %d stays (a lower "
-                       "learning rate helps)",
-                       trainer->at.step + 1, what, trainer->plan.resumed_step);
+                       "step %d: %s; the run stops and %s (a lower learning rate helps)", step,
+                       what, kept);
 }
 
-static sluice_status gradients(sluice_trainer *trainer, sluice_train_progress *p, sluice_error *err)
+/* The passes of a step: their losses and gradients, added up. */
+static sluice_status passes(sluice_trainer *trainer, int64_t targets, double *nll,
+                            sluice_train_progress *p, sluice_error *err)
 {
-    const int64_t targets = step_targets(trainer);
-    double nll = 0.0;
     for (int32_t i = 0; i < trainer->options.accumulate; i++) {
         sluice_train_batch batch;
         sluice_pass_result result;
@@ -75,17 +78,30 @@ static sluice_status gradients(sluice_trainer *trainer, sluice_train_progress *p
         if (!batch.rows) break;
         const sluice_status status =
             sluice_pass_run(trainer->pass, &batch, 1.0f / (float)targets, &result, &inner);
-        if (status == SLUICE_CORRUPT) return broken(trainer, inner.detail, err);
+        if (status == SLUICE_CORRUPT)
+            return broken(trainer, trainer->at.step + 1, inner.detail, err);
         if (status != SLUICE_OK) return sluice_fail(err, status, "%s", inner.detail);
-        nll += result.nll;
+        *nll += result.nll;
         p->tokens += batch.rows;
         p->bytes_read += result.bytes_forward + result.bytes_backward;
     }
-    p->targets = targets;
-    p->loss = nll / (double)targets;
+    return SLUICE_OK;
+}
+
+static sluice_status gradients(sluice_trainer *trainer, sluice_train_progress *p, sluice_error *err)
+{
+    const int32_t step = trainer->at.step + 1;
+    double nll = 0.0;
+    p->targets = step_targets(trainer);
+    sluice_dropout_begin(&trainer->dropout, step);
+    const sluice_status status = passes(trainer, p->targets, &nll, p, err);
+    sluice_dropout_end(&trainer->dropout, step);
+    SLUICE_TRY(status);
+    p->loss = nll / (double)p->targets;
     p->gradient_norm = sluice_adamw_norm(&trainer->adamw);
-    if (!isfinite(p->loss)) return broken(trainer, "the loss is not a number", err);
-    if (!isfinite(p->gradient_norm)) return broken(trainer, "the gradient is not a number", err);
+    if (!isfinite(p->loss)) return broken(trainer, step, "the loss is not a number", err);
+    if (!isfinite(p->gradient_norm))
+        return broken(trainer, step, "the gradient is not a number", err);
     return SLUICE_OK;
 }
 
@@ -99,11 +115,16 @@ static sluice_status validate(sluice_trainer *trainer, double *loss, sluice_erro
     for (;;) {
         sluice_packer_next(&trainer->validation_packer, trainer->n_validation, &batch);
         if (!batch.rows) break;
-        SLUICE_TRY(sluice_pass_run(trainer->pass, &batch, 0, &result, err));
+        sluice_error inner = {0};
+        const sluice_status status = sluice_pass_run(trainer->pass, &batch, 0, &result, &inner);
+        if (status == SLUICE_CORRUPT) return broken(trainer, trainer->at.step, inner.detail, err);
+        if (status != SLUICE_OK) return sluice_fail(err, status, "%s", inner.detail);
         nll += result.nll;
         targets += result.targets;
     }
     *loss = targets ? nll / (double)targets : (double)NAN;
+    if (targets && !isfinite(*loss))
+        return broken(trainer, trainer->at.step, "the validation loss is not a number", err);
     return SLUICE_OK;
 }
 
@@ -130,11 +151,11 @@ static sluice_status save(sluice_trainer *trainer, const sluice_journal *journal
         .by_expert = sluice_peft_bytes(trainer->adapter, false) > FUSED_BYTES_MAX,
     };
     char title[160];
-    trainer->at.taken = trainer->packer.taken;
     SLUICE_TRY(sluice_peft_write(trainer->adapter, trainer->config, &peft, o->out, err));
     SLUICE_TRY(sluice_run_state_save(trainer->state_path, &trainer->adamw, &trainer->at,
                                      trainer->settings, err));
     trainer->plan.resumed_step = trainer->at.step;
+    trainer->unsaved = false;
     snprintf(title, sizeof title, "%s: %s, rank %d, %lld parameters", peft.base, o->targets,
              o->rank, (long long)trainer->adapter->count);
     return sluice_journal_draw(journal, title, err);
@@ -146,14 +167,19 @@ static bool interrupted(const sluice_trainer *trainer)
            trainer->engine.interrupted(trainer->engine.callback_context);
 }
 
-static sluice_status one_step(sluice_trainer *trainer, sluice_train_progress *p, sluice_error *err)
+/* The checkpoint of the step before, if one is due, stands between the gradients and the change:
+ * its values have just proved to give numbers. */
+static sluice_status one_step(sluice_trainer *trainer, const sluice_journal *journal,
+                              sluice_train_progress *p, sluice_error *err)
 {
     const uint64_t start = sluice_clock_ns();
     const int64_t taken = trainer->packer.taken;
     SLUICE_TRY(gradients(trainer, p, err));
+    if (trainer->unsaved) SLUICE_TRY(save(trainer, journal, err));
     p->rate = rate_of(trainer, trainer->at.step);
     sluice_adamw_step(&trainer->adamw, p->rate, p->gradient_norm);
     p->step = ++trainer->at.step;
+    trainer->at.taken = trainer->packer.taken;
     p->seconds = (double)(sluice_clock_ns() - start) * 1e-9;
     p->tokens_per_s = p->seconds > 0 ? (double)p->tokens / p->seconds : 0.0;
     if (validation_due(trainer, taken)) SLUICE_TRY(validate(trainer, &p->validation_loss, err));
@@ -167,13 +193,14 @@ static sluice_status run(sluice_trainer *trainer, sluice_journal *journal, sluic
     const int32_t first = trainer->at.step;
     while (trainer->at.step < trainer->steps) {
         sluice_train_progress p = {.steps = trainer->steps, .validation_loss = (double)NAN};
-        SLUICE_TRY(one_step(trainer, &p, err));
+        SLUICE_TRY(one_step(trainer, journal, &p, err));
         const double spent = (double)(sluice_clock_ns() - start) * 1e-9;
         p.seconds_left = spent / (p.step - first) * (trainer->steps - p.step);
         SLUICE_TRY(sluice_journal_add(journal, &p, err));
         if (o->progress) o->progress(o->context_user, &p);
         const bool stop = interrupted(trainer) && p.step < trainer->steps;
-        if (due(trainer, o->save_every) || stop) SLUICE_TRY(save(trainer, journal, err));
+        trainer->unsaved = trainer->unsaved || due(trainer, o->save_every) || stop;
+        if (stop || p.step == trainer->steps) SLUICE_TRY(save(trainer, journal, err));
         if (stop)
             return sluice_fail(err, SLUICE_CANCELLED,
                                "stopped after step %d of %d; --resume goes on from there", p.step,

@@ -33,10 +33,11 @@ static sluice_status check_options(const sluice_train_options *o, sluice_error *
     if (!(o->rate > 0.0f) || !isfinite(o->rate) || !isfinite(o->alpha) || !(o->alpha > 0.0f) ||
         !(o->beta1 >= 0.0f && o->beta1 < 1.0f) || !(o->beta2 >= 0.0f && o->beta2 < 1.0f) ||
         !(o->epsilon > 0.0f) || !(o->weight_decay >= 0.0f) || !(o->clip >= 0.0f) ||
+        !(o->dropout >= 0.0f && o->dropout < 1.0f) ||
         !(o->validation_share >= 0.0 && o->validation_share < 1.0))
         return sluice_fail(
             err, SLUICE_USAGE,
-            "alpha, rate and epsilon must be above 0, betas and the validation share "
+            "alpha, rate and epsilon must be above 0, betas, dropout and the validation share "
             "below 1, and decay and clip not negative");
     if (o->steps < 0 || (o->steps == 0 && !(o->epochs > 0.0 && o->epochs <= 1e6)))
         return sluice_fail(err, SLUICE_USAGE, "%d steps, %g epochs", o->steps, o->epochs);
@@ -99,14 +100,15 @@ static sluice_status describe(sluice_trainer *trainer, sluice_error *err)
     const sluice_train_options *o = &trainer->options;
     if (asprintf(&trainer->settings,
                  "model %08x, %d samples, %lld tokens, %d held out, targets %s, rank %d, alpha %g, "
-                 "rate %g, schedule %d, warm-up %d, decay %g, betas %g %g, epsilon %g, clip %g, "
+                 "dropout %g, rate %g, schedule %d, warm-up %d, decay %g, betas %g %g, epsilon %g, "
+                 "clip %g, "
                  "steps %d, context %d, batch %d x %d, all tokens %d, seed %llu",
                  trainer->model->fingerprint_bare, trainer->samples.n,
                  (long long)trainer->samples.count, trainer->n_validation, o->targets, o->rank,
-                 (double)o->alpha, (double)o->rate, (int)o->schedule, o->warmup_steps,
-                 (double)o->weight_decay, (double)o->beta1, (double)o->beta2, (double)o->epsilon,
-                 (double)o->clip, trainer->steps, o->context, o->batch, o->accumulate,
-                 (int)o->all_tokens, (unsigned long long)o->seed) < 0)
+                 (double)o->alpha, (double)o->dropout, (double)o->rate, (int)o->schedule,
+                 o->warmup_steps, (double)o->weight_decay, (double)o->beta1, (double)o->beta2,
+                 (double)o->epsilon, (double)o->clip, trainer->steps, o->context, o->batch,
+                 o->accumulate, (int)o->all_tokens, (unsigned long long)o->seed) < 0)
         trainer->settings = NULL;
     trainer->state_path = sluice_file_join(o->out, "state.safetensors");
     return trainer->settings && trainer->state_path
@@ -170,6 +172,7 @@ static sluice_status open_adapter(sluice_trainer *trainer, sluice_error *err)
     free(keys);
     SLUICE_TRY(status);
     SLUICE_TRY(sluice_adamw_new(trainer->adapter, trainer->pool, &trainer->adamw, err));
+    SLUICE_TRY(sluice_dropout_new(trainer->adapter, o->dropout, o->seed, &trainer->dropout, err));
     trainer->adamw.beta1 = o->beta1;
     trainer->adamw.beta2 = o->beta2;
     trainer->adamw.epsilon = o->epsilon;
@@ -229,7 +232,10 @@ sluice_status sluice_trainer_open(const char *model, const sluice_engine_options
 void sluice_trainer_close(sluice_trainer *trainer)
 {
     sluice_trainer_close_pass(trainer);
-    if (trainer->adapter) sluice_adamw_free(&trainer->adamw);
+    if (trainer->adapter) {
+        sluice_dropout_free(&trainer->dropout);
+        sluice_adamw_free(&trainer->adamw);
+    }
     sluice_adapter_free(trainer->adapter);
     if (trainer->backend) trainer->backend->free(trainer->backend);
     sluice_packer_free(&trainer->packer);

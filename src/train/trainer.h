@@ -8,6 +8,7 @@
 #include "format/container.h"
 #include "sluice/train.h"
 #include "train/adamw.h"
+#include "train/dropout.h"
 #include "train/packer.h"
 #include "train/pass.h"
 #include "train/run_state.h"
@@ -40,11 +41,13 @@ typedef struct sluice_trainer {
     sluice_adapter *adapter;
     sluice_adapter *attached[1];
     sluice_adamw adamw;
+    sluice_dropout dropout;
     sluice_experts *experts;
     sluice_pass *pass;
 
     char *settings, *state_path;
     sluice_run_position at;
+    bool unsaved; /* a checkpoint is due as soon as it has proved to give numbers */
     sluice_train_plan plan;
 } sluice_trainer;
 
