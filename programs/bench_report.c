@@ -21,6 +21,7 @@ PER_TOKEN(experts_ms, s->experts * 1e3)
 PER_TOKEN(waiting_ms, s->waiting * 1e3)
 PER_TOKEN(head_ms, s->head * 1e3)
 PER_TOKEN(other_ms, (s->seconds - s->trunk - s->experts - s->waiting - s->head) * 1e3)
+PER_TOKEN(uses, s->uses)
 PER_TOKEN(bytes_read, s->bytes_read)
 PER_TOKEN(missed_bytes, s->missed_bytes)
 PER_TOKEN(touched_bytes, s->touched_bytes)
@@ -64,6 +65,7 @@ void bench_rows(const bench_result *result, bench_row *rows)
                            .waiting_ms = median_of(point, n, waiting_ms),
                            .head_ms = median_of(point, n, head_ms),
                            .other_ms = median_of(point, n, other_ms),
+                           .experts_per_token = median_of(point, n, uses),
                            .bytes_read = median_of(point, n, bytes_read),
                            .missed_bytes = median_of(point, n, missed_bytes),
                            .touched_bytes = median_of(point, n, touched_bytes),
@@ -103,6 +105,7 @@ static void print_head(const bench_result *result)
            info->threads, info->chunk, disk.median * 1e-9, disk.low * 1e-9, disk.high * 1e-9,
            result->disk.io, result->disk.depth, memory.median * 1e-9, memory.low * 1e-9,
            memory.high * 1e-9, peak.text);
+    if (*info->lossy) printf("lossy: %s\n", info->lossy);
 }
 
 void bench_print_table(const bench_result *result, const bench_row *rows)
@@ -140,14 +143,15 @@ static json_t *spread_json(bench_spread spread, double scale)
 static json_t *row_json(const bench_row *row)
 {
     return json_pack(
-        "{s:s, s:i, s:i, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f, s:f,"
-        " s:s, s:o}",
+        "{s:s, s:i, s:i, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f,"
+        " s:f, s:s, s:o}",
         "kind", row->prefill ? "prefill" : "decode", "context", row->context, "tokens", row->tokens,
         "tokens_per_second", spread_json(row->tokens_per_second, 1), "ms_per_token", row->total_ms,
         "trunk_ms", row->trunk_ms, "experts_ms", row->experts_ms, "waiting_ms", row->waiting_ms,
-        "head_ms", row->head_ms, "other_ms", row->other_ms, "bytes_read_per_token", row->bytes_read,
-        "bytes_missed_per_token", row->missed_bytes, "bytes_touched_per_token", row->touched_bytes,
-        "hit_rate", row->hit_rate, "lookahead_recall",
+        "head_ms", row->head_ms, "other_ms", row->other_ms, "experts_per_token",
+        row->experts_per_token, "bytes_read_per_token", row->bytes_read, "bytes_missed_per_token",
+        row->missed_bytes, "bytes_touched_per_token", row->touched_bytes, "hit_rate", row->hit_rate,
+        "lookahead_recall",
         row->lookahead_recall < 0 ? json_null() : json_real(row->lookahead_recall),
         "lookahead_precision",
         row->lookahead_precision < 0 ? json_null() : json_real(row->lookahead_precision),
@@ -162,20 +166,21 @@ json_t *bench_json(const bench_result *result, const bench_row *rows)
     json_t *list = json_array();
     for (int32_t i = 0; i < result->n_points; i++)
         json_array_append_new(list, row_json(&rows[i]));
-    return json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:i, s:o, s:o, s:I,"
-        " s:I, s:o}",
-        "version", sluice_version(), "model", info->name, "layers", info->layers, "experts",
-        info->experts, "top_k", info->k, "threads", info->threads, "chunk", info->chunk,
-        "trunk_bytes", (json_int_t)info->trunk_bytes, "head_bytes", (json_int_t)info->head_bytes,
-        "record_bytes", (json_int_t)info->record_bytes, "bank_bytes", (json_int_t)info->bank_bytes,
-        "cache_bytes", (json_int_t)info->cache_bytes, "repetitions", result->repetitions, "io",
-        result->disk.io, "depth", result->disk.depth, "disk_gb_per_second",
-        spread_json(bench_spread_of(result->disk_speeds, result->repetitions), 1e-9),
-        "memory_gb_per_second",
-        spread_json(bench_spread_of(result->memory_speeds, result->repetitions), 1e-9),
-        "memory_peak_bytes", (json_int_t)result->memory_peak_bytes, "rss_peak_bytes",
-        (json_int_t)result->rss_peak_bytes, "results", list);
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:s, "
+                     "s:i, s:o, s:o, s:I, s:I, s:o}",
+                     "version", sluice_version(), "model", info->name, "lossy", info->lossy,
+                     "layers", info->layers, "experts", info->experts, "top_k", info->k, "threads",
+                     info->threads, "chunk", info->chunk, "trunk_bytes",
+                     (json_int_t)info->trunk_bytes, "head_bytes", (json_int_t)info->head_bytes,
+                     "record_bytes", (json_int_t)info->record_bytes, "bank_bytes",
+                     (json_int_t)info->bank_bytes, "cache_bytes", (json_int_t)info->cache_bytes,
+                     "repetitions", result->repetitions, "io", result->disk.io, "depth",
+                     result->disk.depth, "disk_gb_per_second",
+                     spread_json(bench_spread_of(result->disk_speeds, result->repetitions), 1e-9),
+                     "memory_gb_per_second",
+                     spread_json(bench_spread_of(result->memory_speeds, result->repetitions), 1e-9),
+                     "memory_peak_bytes", (json_int_t)result->memory_peak_bytes, "rss_peak_bytes",
+                     (json_int_t)result->rss_peak_bytes, "results", list);
 }
 
 void bench_print_csv(FILE *out, const bench_result *result, const bench_row *rows)
@@ -186,7 +191,7 @@ void bench_print_csv(FILE *out, const bench_result *result, const bench_row *row
     fputs("model,layers,threads,cache_bytes,rss_peak_bytes,disk_gb_s,memory_gb_s,kind,context,"
           "tokens,repetitions,tokens_s,tokens_s_min,tokens_s_max,ms,trunk_ms,experts_ms,waiting_ms,"
           "head_ms,mb_read,hit_rate,lookahead_recall,read_gb_s,floor_ms,floor_by,floor_fraction,"
-          "floor_fraction_min,floor_fraction_max\n",
+          "floor_fraction_min,floor_fraction_max,experts_per_token,lossy\n",
           out);
     for (int32_t i = 0; i < result->n_points; i++) {
         const bench_row *row = &rows[i];
@@ -200,8 +205,9 @@ void bench_print_csv(FILE *out, const bench_result *result, const bench_row *row
                 row->experts_ms, row->waiting_ms, row->head_ms, row->bytes_read * 1e-6,
                 row->hit_rate);
         if (row->lookahead_recall >= 0) fprintf(out, "%.4f", row->lookahead_recall);
-        fprintf(out, ",%.3f,%.4f,%s,%.4f,%.4f,%.4f\n", row->read_bytes_per_second * 1e-9,
-                row->floor_ms, row->floor_is_disk ? "disk" : "memory", row->floor_fraction.median,
-                row->floor_fraction.low, row->floor_fraction.high);
+        fprintf(
+            out, ",%.3f,%.4f,%s,%.4f,%.4f,%.4f,%.3f,\"%s\"\n", row->read_bytes_per_second * 1e-9,
+            row->floor_ms, row->floor_is_disk ? "disk" : "memory", row->floor_fraction.median,
+            row->floor_fraction.low, row->floor_fraction.high, row->experts_per_token, info->lossy);
     }
 }

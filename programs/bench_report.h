@@ -12,6 +12,7 @@ typedef struct bench_row {
     int32_t context, tokens;
     bench_spread tokens_per_second;
     double total_ms, trunk_ms, experts_ms, waiting_ms, head_ms, other_ms;
+    double experts_per_token; /* of all layers */
     double bytes_read, missed_bytes, touched_bytes;
     double hit_rate;
     double lookahead_recall;    /* of the experts wanted, those that were guessed; -1: none were */

@@ -90,6 +90,7 @@ static bench_sample difference(const bench *b, const sluice_stats *start, int32_
     sample.waiting = (double)(s.expert_wait_us - start->expert_wait_us) * 1e-6;
     sample.head = (double)(s.head_us - start->head_us) * 1e-6;
     sample.requests = (double)(s.expert_requests - start->expert_requests);
+    sample.uses = (double)(s.expert_uses - start->expert_uses);
     sample.bytes_read = (double)(s.expert_bytes_read - start->expert_bytes_read);
     sample.guessed = (double)(s.lookahead_guessed - start->lookahead_guessed);
     sample.wanted = (double)(s.lookahead_wanted - start->lookahead_wanted);

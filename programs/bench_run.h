@@ -31,6 +31,7 @@ typedef struct bench_sample {
     int32_t tokens;
     double seconds, trunk, experts, waiting, head;   /* seconds is all, others parts of it */
     double requests, hits, missed_bytes, bytes_read; /* of experts */
+    double uses;                                     /* of experts, by each token */
     double touched_bytes;                            /* weights that had to pass the processor */
     double guessed, wanted, right; /* experts of layers that were looked ahead for */
 } bench_sample;

@@ -2,7 +2,10 @@
 #include "calibrate_report.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "output.h"
 
 enum { KS_MAX = 5 };
 
@@ -51,8 +54,19 @@ void calibrate_print_table(const sluice_calibration *c)
             printf("  %7.4f", sluice_calibration_at(c, l, ks[i]).error);
         putchar('\n');
     }
+    print_heading("the same with weights that are fitted, not renormalised; the factor by k", ks, n,
+                  "");
+    for (int32_t l = 0; l < info.layers; l++) {
+        printf("%5d", l);
+        for (int i = 0; i < n; i++)
+            printf("  %7.4f", sluice_calibration_at(c, l, ks[i]).gain_error);
+        printf("  ");
+        for (int i = 1; i < n; i++)
+            printf(" %.2f", sluice_calibration_at(c, l, ks[i]).gain);
+        putchar('\n');
+    }
     if (!info.effect_tokens) return;
-    print_heading("effect on the predictions, thousandths of a nat a token", ks, n, "");
+    print_heading("so: effect on the predictions, thousandths of a nat a token", ks, n, "");
     for (int32_t l = 0; l < info.layers; l++) {
         printf("%5d", l);
         for (int i = 0; i < n; i++) {
@@ -68,8 +82,9 @@ void calibrate_print_table(const sluice_calibration *c)
 
 static json_t *point_json(sluice_calibration_point p, int32_t k)
 {
-    return json_pack("{s:i, s:f, s:f, s:f, s:f, s:o}", "k", k, "cosine", p.cosine, "cosine_stream",
-                     p.cosine_stream, "error", p.error, "error_stream", p.error_stream, "effect",
+    return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "k", k, "cosine", p.cosine,
+                     "cosine_stream", p.cosine_stream, "error", p.error, "error_stream",
+                     p.error_stream, "gain", p.gain, "gain_error", p.gain_error, "effect",
                      p.effect < 0 ? json_null() : json_real(p.effect));
 }
 
@@ -94,6 +109,50 @@ json_t *calibrate_json(const sluice_calibration *c)
                      info.effect_tokens, "complete", info.complete, "layers", layers);
 }
 
+static json_t *budget_json(const sluice_calibration_ruling *layers, int32_t n, double loads)
+{
+    json_t *ks = json_array(), *masses = json_array(), *gains = json_array();
+    for (int32_t l = 0; l < n; l++) {
+        json_array_append_new(ks, json_integer(layers[l].k));
+        json_array_append_new(masses, json_real((double)layers[l].share));
+        json_array_append_new(gains, json_real((double)layers[l].gain));
+    }
+    return json_pack("{s:f, s:o, s:o, s:o}", "loads", loads, "k", ks, "mass", masses, "gain",
+                     gains);
+}
+
+static void print_budget(const sluice_calibration_ruling *layers, int32_t n, double loads)
+{
+    printf("%.2f loads a token\nlayer  experts  of the gates  factor\n", loads);
+    for (int32_t l = 0; l < n; l++) {
+        printf("%5d  %7d  %11.0f%%", l, layers[l].k, 100 * (double)layers[l].share);
+        if (layers[l].gain > 0)
+            printf("  %6.3f\n", (double)layers[l].gain);
+        else
+            puts("       -");
+    }
+}
+
+int calibrate_print_budget(const sluice_calibration *c, double budget, bool json)
+{
+    int32_t n = sluice_calibration_describe(c).layers;
+    double loads;
+    sluice_error err = {0};
+    sluice_calibration_ruling *layers = calloc((size_t)n, sizeof *layers);
+    if (!layers) return cli_fail("not enough memory for the layers");
+    int status;
+    if (sluice_calibration_budget(c, budget, layers, &loads, &err) != SLUICE_OK) {
+        status = cli_fail_error(&err);
+    } else if (json) {
+        status = cli_output_json(budget_json(layers, n, loads));
+    } else {
+        print_budget(layers, n, loads);
+        status = cli_output_finish();
+    }
+    free(layers);
+    return status;
+}
+
 enum { LEFT = 64, TOP = 76, ROW = 22, PLOT = 330, GAP = 70, BOTTOM = 46 };
 
 /* From the shared expert alone (dark red) to all experts but one (pale). */
@@ -103,31 +162,58 @@ static void print_colour(FILE *out, int i, int n)
     fprintf(out, "rgb(%d,%d,%d)", (int)(178 + t * 60), (int)(24 + t * 180), (int)(43 + t * 150));
 }
 
-/* A number in [0, most] per layer and k, as nested bars, the longest behind. */
+typedef double (*measure)(const sluice_calibration *c, int32_t layer, int32_t k);
+
+static double most_of(const sluice_calibration *c, const int32_t *ks, int n, measure value)
+{
+    int32_t layers = sluice_calibration_describe(c).layers;
+    double most = 0;
+    for (int32_t l = 0; l < layers; l++)
+        for (int i = 0; i < n; i++)
+            if (value(c, l, ks[i]) > most) most = value(c, l, ks[i]);
+    return most;
+}
+
+static void print_bar(FILE *out, double x, int y, double width, int i, int n)
+{
+    fprintf(out, "<rect x=\"%.0f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"", x, y + 2, width,
+            ROW - 4);
+    print_colour(out, i, n);
+    fputs("\"/>", out);
+}
+
+/* A number per layer and k as nested bars, the longest behind: more experts are not always nearer.
+ */
 static void print_plot(FILE *out, const sluice_calibration *c, double x, const char *title,
-                       double most, double (*value)(const sluice_calibration *, int32_t, int32_t))
+                       measure value)
 {
     sluice_calibration_info info = sluice_calibration_describe(c);
     int32_t ks[KS_MAX];
     int n = table_ks(info.top_k, ks);
+    double most = most_of(c, ks, n, value);
     fprintf(out, "<text x=\"%.0f\" y=\"62\" font-weight=\"bold\">%s</text>\n", x, title);
-    for (int32_t l = 0; l < info.layers; l++)
-        for (int i = 0; i < n; i++) {
-            double v = value(c, l, ks[i]), width = most > 0 ? v / most * PLOT : 0;
-            if (!(v >= 0)) continue;
-            fprintf(out, "<rect x=\"%.0f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"", x,
-                    TOP + l * ROW + 2, width > PLOT ? PLOT : width, ROW - 4);
-            print_colour(out, i, n);
-            fprintf(out, "\"/>");
-            if (i == 0)
-                fprintf(out, "<text x=\"%.1f\" y=\"%d\" fill=\"#555\">%.3g</text>\n", x + width + 4,
-                        TOP + l * ROW + 15, v);
+    for (int32_t l = 0; l < info.layers && most > 0; l++) {
+        int y = TOP + l * ROW;
+        double longest = 0, drawn = INFINITY;
+        for (int left = n; left > 0; left--) { /* the longest that is not drawn yet */
+            int next = -1;
+            for (int i = 0; i < n; i++) {
+                double v = value(c, l, ks[i]);
+                if (v >= 0 && v < drawn && (next < 0 || v > value(c, l, ks[next]))) next = i;
+            }
+            if (next < 0) break;
+            drawn = value(c, l, ks[next]);
+            if (drawn > longest) longest = drawn;
+            print_bar(out, x, y, drawn / most * PLOT, next, n);
         }
+        fprintf(out, "<text x=\"%.1f\" y=\"%d\" fill=\"#555\">%.3g</text>\n",
+                x + longest / most * PLOT + 4, y + 15, longest);
+    }
 }
 
 static double error_of(const sluice_calibration *c, int32_t layer, int32_t k)
 {
-    return sluice_calibration_at(c, layer, k).error;
+    return sluice_calibration_at(c, layer, k).gain_error;
 }
 
 static double effect_of(const sluice_calibration *c, int32_t layer, int32_t k)
@@ -138,16 +224,6 @@ static double effect_of(const sluice_calibration *c, int32_t layer, int32_t k)
 static double turn_of(const sluice_calibration *c, int32_t layer, int32_t k)
 {
     return 1 - sluice_calibration_at(c, layer, k).cosine_stream;
-}
-
-static double most_of(const sluice_calibration *c,
-                      double (*value)(const sluice_calibration *, int32_t, int32_t))
-{
-    int32_t layers = sluice_calibration_describe(c).layers;
-    double most = 0;
-    for (int32_t l = 0; l < layers; l++)
-        if (value(c, l, 0) > most) most = value(c, l, 0);
-    return most;
 }
 
 static void print_legend(FILE *out, int32_t top_k, int y)
@@ -179,13 +255,10 @@ void calibrate_print_svg(FILE *out, const sluice_calibration *c)
     for (int32_t l = 0; l < info.layers; l++)
         fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s%d</text>\n", LEFT - 8,
                 TOP + l * ROW + 15, l ? "" : "layer ", l);
-    double x = LEFT;
-    print_plot(out, c, x, "relative error of the output", most_of(c, error_of), error_of);
-    x += PLOT + GAP;
-    print_plot(out, c, x, "1 - cosine of the residual stream", most_of(c, turn_of), turn_of);
-    x += PLOT + GAP;
+    print_plot(out, c, LEFT, "1 - cosine of the stream (renormalised)", turn_of);
+    print_plot(out, c, LEFT + PLOT + GAP, "relative error of the output (fitted)", error_of);
     if (info.effect_tokens)
-        print_plot(out, c, x, "effect on predictions, nats a token", most_of(c, effect_of),
+        print_plot(out, c, LEFT + 2 * (PLOT + GAP), "effect on predictions, nats a token (fitted)",
                    effect_of);
     print_legend(out, info.top_k, height - 26);
     fprintf(out, "</svg>\n");

@@ -16,6 +16,7 @@ typedef struct calibrate_args {
     cli_list texts;
     int32_t tokens, effect_tokens, window;
     const char *file, *svg;
+    float budget;
     bool show;
 } calibrate_args;
 
@@ -32,6 +33,8 @@ static const cli_option options[] = {
     {"output", 'o', CLI_TEXT, "FILE", AT(file), 0, 0,
      "Where it goes, and what to go on with (calibration.json in the model's folder)."},
     {"show", 0, CLI_FLAG, NULL, AT(show), 0, 0, "Measure nothing: show the file as a table."},
+    {"budget-loads", 0, CLI_NUMBER, "N", AT(budget), 0.001, 1e6,
+     "With --show: what so many loads a token run in each layer; with --json as --tiers reads it."},
     {"svg", 0, CLI_TEXT, "FILE", AT(svg), 0, 0, "Also draw it."},
     {0}};
 static const cli_group groups[] = {{"What to measure", options, 0},
@@ -92,7 +95,9 @@ static int show(const calibrate_args *args, const char *file)
     sluice_calibration *calibration;
     if (sluice_calibration_read(file, &calibration, &err) != SLUICE_OK) return cli_fail_error(&err);
     int status = args->svg ? draw(args->svg, calibration) : CLI_OK;
-    if (status == CLI_OK && args->output.json) {
+    if (status == CLI_OK && args->budget > 0) {
+        status = calibrate_print_budget(calibration, (double)args->budget, args->output.json);
+    } else if (status == CLI_OK && args->output.json) {
         status = cli_output_json(calibrate_json(calibration));
     } else if (status == CLI_OK) {
         calibrate_print_table(calibration);
@@ -123,6 +128,7 @@ static int run(int argc, char **argv)
     if (args.show == (args.texts.count > 0))
         return cli_usage("'sluice calibrate' needs either --text or --show; see 'sluice calibrate "
                          "--help'");
+    if (args.budget > 0 && !args.show) return cli_usage("--budget-loads needs --show");
     if (!args.file) {
         status = default_file(positional[0], &file);
         if (status != CLI_OK) return status;
@@ -138,7 +144,7 @@ const cli_command cli_command_calibrate = {
     .name = "calibrate",
     .summary = "Measure what each layer loses by running fewer experts",
     .usage = "[MODEL] --text FILE... [--tokens N] [-o FILE] [options]\n"
-             "[MODEL] --show [-o FILE] [--svg FILE] [--json]",
+             "[MODEL] --show [-o FILE] [--budget-loads N] [--svg FILE] [--json]",
     .description =
         "Runs texts through the full model once and writes, for every layer, what it would give "
         "with the shared expert alone and with 1, 2, ... of its experts: cosine and relative error "

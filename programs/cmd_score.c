@@ -87,6 +87,7 @@ static int step(sluice_engine *engine, score *s)
     sluice_error err = {0};
     sluice_session *session;
     if (sluice_session_open(engine, &session, &err) != SLUICE_OK) return cli_fail_error(&err);
+    sluice_session_prompt(session, s->n);
     sluice_input input = {.session = session, .tokens = s->ids, .count = s->n, .logits_from = 0};
     sluice_status status = sluice_engine_step(engine, &input, 1, on_logits, s, &err);
     sluice_session_close(session);
@@ -111,8 +112,10 @@ static int print_json(const score *s, int32_t top)
                                      argmax, "top", best));
 }
 
-static int print_text(const sluice_tokenizer *tokenizer, const score *s, int32_t top)
+static int print_text(const sluice_tokenizer *tokenizer, const char *lossy, const score *s,
+                      int32_t top)
 {
+    if (*lossy) printf("lossy: %s\n", lossy);
     if (s->n > 1)
         printf("%d tokens, mean NLL %.6f, perplexity %.4f\n", s->n, s->nll / (s->n - 1),
                exp(s->nll / (s->n - 1)));
@@ -151,7 +154,8 @@ static int score_ids(sluice_engine *engine, const score_args *args, const int32_
     if (status == CLI_OK && args->output.json)
         status = print_json(&s, top);
     else if (status == CLI_OK)
-        status = print_text(sluice_engine_tokenizer(engine), &s, top);
+        status =
+            print_text(sluice_engine_tokenizer(engine), sluice_engine_info(engine)->lossy, &s, top);
     free(s.all);
     free(s.argmax);
     return status;

@@ -76,10 +76,14 @@ static sluice_calibration *made_up(void)
                                             .cosine = 100,
                                             .cosine_stream = k == 0 ? (l == 0 ? 99.7 : 98.5) : 100,
                                             .error_squared = (2 - k) * 10.0,
+                                            .part_squared = k * 10.0, /* at right angles */
+                                            .dot = k * 10.0,
                                             .effect = k == 2 ? -1 : (2 - k) * (l == 0 ? 0.1 : 4.0)};
         for (int32_t i = 0; i < SLUICE_CALIBRATION_MASSES; i++)
-            layer->by_mass[i] =
-                (sluice_calibration_choice){.loads = 150, .error_squared = 8, .effect = -1};
+            layer->by_mass[i] = (sluice_calibration_choice){.loads = 150,
+                                                            .part_squared = 36,
+                                                            .dot = 20.784609690826527,
+                                                            .effect = -1}; /* leaves 20 - 12 */
     }
     return c;
 }
@@ -119,6 +123,37 @@ static void costs_are_what_was_measured_and_between_it(void **state)
     sluice_calibration_free(c);
 }
 
+static void gains_are_least_squares(void **state)
+{
+    (void)state;
+    /* All experts add (2, 1), the first alone (1, -1): best taken half, at (0.5, -0.5). */
+    sluice_calibration_choice both[] = {{.error_squared = 5}, {.part_squared = 2, .dot = 1}};
+    const sluice_calibration_layer layer = {.by_k = both};
+    assert_true(sluice_calibration_gain(&both[0]) == 0);
+    assert_true(sluice_calibration_gain_error(&layer, &both[0]) == 5);
+    assert_true(sluice_calibration_gain(&both[1]) == 0.5);
+    assert_true(sluice_calibration_gain_error(&layer, &both[1]) == 4.5);
+    both[1].dot = -1; /* what points away is best left out */
+    assert_true(sluice_calibration_gain_error(&layer, &both[1]) == 5);
+}
+
+static void budgets_run_with_gains_unless_in_full(void **state)
+{
+    (void)state;
+    sluice_calibration *c = made_up();
+    sluice_calibration_ruling rulings[2];
+    double loads;
+    c->layer[1].by_k[1].dot = 8;
+    c->layer[1].by_k[1].effect = 0;
+    assert_int_equal(sluice_calibration_budget(c, 1, rulings, &loads, NULL), SLUICE_OK);
+    assert_int_equal(rulings[0].k, 0);
+    assert_int_equal(rulings[1].k, 1);
+    assert_true(rulings[1].gain == 0.8f);
+    assert_int_equal(sluice_calibration_budget(c, 4, rulings, &loads, NULL), SLUICE_OK);
+    assert_true(rulings[0].k == 2 && rulings[0].gain == 0 && rulings[0].share == 1);
+    sluice_calibration_free(c);
+}
+
 static void tiers_are_cut_at_their_thresholds(void **state)
 {
     (void)state;
@@ -150,6 +185,9 @@ static void files_of_rules_are_checked(void **state)
     assert_int_equal(parse("{\"k\": [3, 0], \"mass\": [0.5, 1]}", rules), SLUICE_OK);
     assert_int_equal(rules[0].k, 3);
     assert_true(rules[0].mass == 0.5f && rules[1].mass == 1.0f);
+    assert_true(rules[0].gain == 0 && rules[1].gain == 0);
+    assert_int_equal(parse("{\"k\": [3, 0], \"gain\": [0.75, 0]}", rules), SLUICE_OK);
+    assert_true(rules[0].gain == 0.75f && rules[0].mass == 1);
     static const char *const bad[] = {"",
                                       "[]",
                                       "{\"k\": [1]}",
@@ -158,6 +196,9 @@ static void files_of_rules_are_checked(void **state)
                                       "{\"k\": [1, 1.5]}",
                                       "{\"k\": [1, 2], \"mass\": [1]}",
                                       "{\"k\": [1, 2], \"mass\": [1, 0]}",
+                                      "{\"k\": [1, 2], \"gain\": [1, -0.5]}",
+                                      "{\"k\": [1, 2], \"gain\": [1, 1e9]}",
+                                      "{\"k\": [1, 2], \"gain\": 1}",
                                       "{\"k\": [1, 2], \"mass\": [1, \"1\"]}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(parse(bad[i], rules), SLUICE_CORRUPT);
@@ -214,6 +255,8 @@ int main(void)
         cmocka_unit_test(allocations_are_as_cheap_as_any),
         cmocka_unit_test(a_budget_goes_where_it_matters),
         cmocka_unit_test(costs_are_what_was_measured_and_between_it),
+        cmocka_unit_test(gains_are_least_squares),
+        cmocka_unit_test(budgets_run_with_gains_unless_in_full),
         cmocka_unit_test(tiers_are_cut_at_their_thresholds),
         cmocka_unit_test(files_of_rules_are_checked),
         cmocka_unit_test(settings_are_named_or_refused),

@@ -57,7 +57,7 @@ static void without_rules_the_top_k_are_renormalised(void **state)
 static void a_rule_of_k_has_the_bits_of_a_smaller_k(void **state)
 {
     (void)state;
-    const sluice_policy_rule rules[] = {{4, 1}, {2, 1}};
+    const sluice_policy_rule rules[] = {{4, 1, 0}, {2, 1, 0}};
     sluice_policy small = sluice_policy_of(EXPERTS, TOP_K, 2), ruled = small;
     float expected[4];
     route(&small, 1, 2, NULL);
@@ -73,7 +73,7 @@ static void a_rule_of_k_has_the_bits_of_a_smaller_k(void **state)
 static void a_layer_of_none_has_no_weights(void **state)
 {
     (void)state;
-    const sluice_policy_rule rules[] = {{0, 1}};
+    const sluice_policy_rule rules[] = {{0, 1, 0}};
     sluice_policy policy = sluice_policy_of(EXPERTS, TOP_K, TOP_K);
     sluice_policy_set_rules(&policy, 1, rules, NULL);
     assert_int_equal(policy.entries, 1);
@@ -85,7 +85,7 @@ static void a_layer_of_none_has_no_weights(void **state)
 static void a_share_of_the_gates_is_of_the_top_k_and_by_row(void **state)
 {
     (void)state;
-    const sluice_policy_rule rules[] = {{4, 0.7f}};
+    const sluice_policy_rule rules[] = {{4, 0.7f, 0}};
     sluice_policy policy = sluice_policy_of(EXPERTS, TOP_K, TOP_K);
     sluice_policy_set_rules(&policy, 1, rules, NULL);
     route(&policy, 0, 2, NULL); /* 0.56 of 0.8 are two; 0.35 of 0.5 are three */
@@ -97,10 +97,23 @@ static void a_share_of_the_gates_is_of_the_top_k_and_by_row(void **state)
     assert_true(weights[7] == 0.0f);
 }
 
+static void a_gain_keeps_the_weights_of_the_top_k(void **state)
+{
+    (void)state;
+    const sluice_policy_rule rules[] = {{2, 1, 0.5f}};
+    sluice_policy policy = sluice_policy_of(EXPERTS, TOP_K, TOP_K);
+    sluice_policy_set_rules(&policy, 1, rules, NULL);
+    route(&policy, 0, 2, NULL);
+    const int32_t first[] = {5, 0}, second[] = {7, 6};
+    const float w1[] = {0.25f, 0.125f}, w2[] = {0.125f, 0.125f};
+    assert_row(ids, weights, 2, first, w1);
+    assert_row(ids + 2, weights + 2, 2, second, w2);
+}
+
 static void the_bulk_of_a_prompt_has_rules_of_its_own(void **state)
 {
     (void)state;
-    const sluice_policy_rule rules[] = {{4, 1}}, prompt[] = {{1, 1}};
+    const sluice_policy_rule rules[] = {{4, 1, 0}}, prompt[] = {{1, 1, 0}};
     const uint8_t bulk[] = {1, 0};
     sluice_policy policy = sluice_policy_of(EXPERTS, TOP_K, TOP_K);
     sluice_policy_set_rules(&policy, 1, rules, prompt);
@@ -175,6 +188,7 @@ int main(void)
         cmocka_unit_test(a_rule_of_k_has_the_bits_of_a_smaller_k),
         cmocka_unit_test(a_layer_of_none_has_no_weights),
         cmocka_unit_test(a_share_of_the_gates_is_of_the_top_k_and_by_row),
+        cmocka_unit_test(a_gain_keeps_the_weights_of_the_top_k),
         cmocka_unit_test(the_bulk_of_a_prompt_has_rules_of_its_own),
         cmocka_unit_test(a_bias_swaps_what_differs_too_little),
         cmocka_unit_test(a_bias_leaves_what_is_resident_and_in_order),

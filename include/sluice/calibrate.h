@@ -56,13 +56,17 @@ typedef struct sluice_calibration_info {
 } sluice_calibration_info;
 sluice_calibration_info sluice_calibration_describe(const sluice_calibration *calibration);
 
-/* A layer with so many experts, means over tokens. */
+/* A layer with so many experts, means over tokens; unless it is said otherwise their weights are
+ * renormalised. */
 typedef struct sluice_calibration_point {
     double cosine;        /* with the full output of the layer, shared expert included */
     double cosine_stream; /* with the full residual stream after the layer */
     double error;         /* distance from the full output over its length (root mean square) */
     double error_stream;  /* the same over the length of the stream */
-    double effect;        /* KL divergence of the predictions, nats a token; negative: unknown */
+    /* The same experts with their weights among all top_k, which are not renormalised but
+     * multiplied with what fits best over all tokens: what a budget of loads runs. */
+    double gain, gain_error; /* the factor (0 for k = 0), and `error` with it */
+    double effect; /* so: KL divergence of the predictions, nats a token; negative: unknown */
 } sluice_calibration_point;
 /* k: 0 to top_k. */
 sluice_calibration_point sluice_calibration_at(const sluice_calibration *calibration, int32_t layer,
@@ -80,10 +84,15 @@ sluice_calibration_routing sluice_calibration_routes(const sluice_calibration *c
 /* Of the gates of all experts, what the one of a rank (0 to top_k - 1) holds. */
 double sluice_calibration_gate(const sluice_calibration *calibration, int32_t layer, int32_t rank);
 
-/* What a budget of loads a token would run, for showing it: ks [layers], shares [layers] of the
- * gates (1: all k). *loads: what it would take. */
+/* What a budget of loads a token runs in a layer. */
+typedef struct sluice_calibration_ruling {
+    int32_t k;
+    float share; /* of the gates of the top k, that the fewest experts hold which run; 1: all k */
+    float gain;  /* of their weights; 0: renormalised (all experts) */
+} sluice_calibration_ruling;
+/* layers: [layers]. *loads: what they take together. */
 sluice_status sluice_calibration_budget(const sluice_calibration *calibration, double budget,
-                                        int32_t *ks, float *shares, double *loads,
+                                        sluice_calibration_ruling *layers, double *loads,
                                         sluice_error *err);
 
 #ifdef __cplusplus

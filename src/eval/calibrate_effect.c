@@ -72,10 +72,11 @@ static sluice_status run_layers(effect *e, const sluice_calibration *c, sluice_p
         for (int32_t k = 0; k < c->top_k; k++) {
             if (!is_measured(k, c->top_k)) continue;
             rules[l].k = k;
+            rules[l].gain = (float)sluice_calibration_gain(&c->layer[l].by_k[k]);
             SLUICE_TRY(run(e));
             kl[l * c->top_k + k] = e->kl / (e->n - e->from) * e->n;
         }
-        rules[l].k = c->top_k;
+        rules[l] = (sluice_policy_rule){c->top_k, 1, 0};
     }
     return SLUICE_OK;
 }
@@ -113,7 +114,7 @@ sluice_status sluice_calibrate_effect(sluice_engine *engine, sluice_session *ses
                              n - e.from);
     } else {
         for (int32_t l = 0; l < c->layers; l++)
-            rules[l] = (sluice_policy_rule){c->top_k, 1};
+            rules[l] = (sluice_policy_rule){c->top_k, 1, 0};
         status = run_layers(&e, c, rules, kl);
     }
     engine->policy = full;

@@ -76,12 +76,15 @@ static void add_routing(sluice_calibrate_sums *s, const sluice_moe_observation *
 static sluice_calibration_choice
 compare(const sluice_calibrate_sums *s, const sluice_moe_observation *seen, int32_t k, double scale)
 {
-    double error = 0, dot = 0, own = 0, full = 0, stream_dot = 0, stream_own = 0, stream_full = 0;
+    double error = 0, dot = 0, part = 0, routed = 0, own = 0, full = 0, stream_dot = 0,
+           stream_own = 0, stream_full = 0;
     for (int32_t i = 0; i < s->hidden; i++) {
         double y = s->full[i], x = (double)seen->shared[i] + scale * s->part[i];
         double h = (double)seen->stream[i];
         error += (y - x) * (y - x);
         dot += x * y;
+        part += s->part[i] * s->part[i];
+        routed += s->part[i] * (y - (double)seen->shared[i]);
         own += x * x;
         full += y * y;
         stream_dot += (h + x) * (h + y);
@@ -93,7 +96,9 @@ compare(const sluice_calibrate_sums *s, const sluice_moe_observation *seen, int3
                                        .cosine = lengths > 0 ? dot / lengths : 0,
                                        .cosine_stream =
                                            stream_lengths > 0 ? stream_dot / stream_lengths : 0,
-                                       .error_squared = error};
+                                       .error_squared = error,
+                                       .part_squared = part,
+                                       .dot = routed};
 }
 
 static void add_choice(sluice_calibration_choice *to, const sluice_calibration_choice *from)
@@ -102,6 +107,8 @@ static void add_choice(sluice_calibration_choice *to, const sluice_calibration_c
     to->cosine += from->cosine;
     to->cosine_stream += from->cosine_stream;
     to->error_squared += from->error_squared;
+    to->part_squared += from->part_squared;
+    to->dot += from->dot;
 }
 
 void sluice_calibrate_sums_add(sluice_calibrate_sums *s, const sluice_moe_observation *seen)
@@ -131,7 +138,7 @@ void sluice_calibrate_sums_add(sluice_calibrate_sums *s, const sluice_moe_observ
     for (int32_t j = 0; j <= k; j++)
         add_choice(&layer->by_k[j], &s->by_k[j]);
     for (int32_t i = 0; i < SLUICE_CALIBRATION_MASSES; i++) {
-        sluice_policy_rule rule = {k, sluice_calibration_mass(i)};
+        sluice_policy_rule rule = {k, sluice_calibration_mass(i), 0};
         add_choice(&layer->by_mass[i], &s->by_k[sluice_policy_keeps(&s->policy, rule, s->probs)]);
     }
 }

@@ -8,13 +8,14 @@
 
 #define UNITS_A_LOAD 16
 
-/* A quantity of by_k at a mean number of loads, straight between the ks on both sides. */
+/* The squared error, with gains, at a mean number of loads: straight between the ks on both sides.
+ */
 static double error_at(const sluice_calibration *c, const sluice_calibration_layer *layer,
                        double loads)
 {
     int32_t k = (int32_t)loads < c->top_k ? (int32_t)loads : c->top_k - 1;
-    double part = loads - k, low = layer->by_k[k].error_squared;
-    return low + part * (layer->by_k[k + 1].error_squared - low);
+    double part = loads - k, low = sluice_calibration_gain_error(layer, &layer->by_k[k]);
+    return low + part * (sluice_calibration_gain_error(layer, &layer->by_k[k + 1]) - low);
 }
 
 /* The effect of so many experts: between the measured ks around it they fall by a constant factor,
@@ -43,9 +44,9 @@ double sluice_budget_cost(const sluice_calibration *c, int32_t index,
     double loads = choice->loads / sluice_calibration_tokens(c);
     double effect = c->effects_done ? effect_at(c, layer, loads) : -1;
     double error = error_at(c, layer, loads);
-    if (effect < 0)
-        return layer->stream_squared > 0 ? choice->error_squared / layer->stream_squared : 0;
-    double relief = error > 0 ? choice->error_squared / error : 1;
+    double left = sluice_calibration_gain_error(layer, choice);
+    if (effect < 0) return layer->stream_squared > 0 ? left / layer->stream_squared : 0;
+    double relief = error > 0 ? left / error : 1;
     return effect * relief / sluice_calibration_effect_tokens(c);
 }
 
@@ -68,8 +69,9 @@ static double apply(const sluice_calibration *c, const int32_t *chosen, sluice_p
     double loads = 0;
     for (int32_t l = 0; l < c->layers; l++) {
         int32_t mass = chosen[l] - (c->top_k + 1);
-        rules[l] = mass < 0 ? (sluice_policy_rule){chosen[l], 1}
-                            : (sluice_policy_rule){c->top_k, sluice_calibration_mass(mass)};
+        float gain = (float)sluice_calibration_gain(&c->layer[l].by_k[chosen[l]]);
+        rules[l] = mass < 0 ? (sluice_policy_rule){chosen[l], 1, chosen[l] < c->top_k ? gain : 0}
+                            : (sluice_policy_rule){c->top_k, sluice_calibration_mass(mass), gain};
         loads += c->layer[l].by_k[chosen[l]].loads;
     }
     return loads / sluice_calibration_tokens(c);

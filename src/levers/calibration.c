@@ -42,6 +42,20 @@ void sluice_calibration_free(sluice_calibration *calibration)
     free(calibration);
 }
 
+double sluice_calibration_gain(const sluice_calibration_choice *choice)
+{
+    bool any = choice->part_squared > 0 && choice->dot > 0;
+    return any ? choice->dot / choice->part_squared : 0;
+}
+
+double sluice_calibration_gain_error(const sluice_calibration_layer *layer,
+                                     const sluice_calibration_choice *choice)
+{
+    /* Without experts the error is all that they add. */
+    double left = layer->by_k[0].error_squared - sluice_calibration_gain(choice) * choice->dot;
+    return left > 0 ? left : 0;
+}
+
 double sluice_calibration_tokens(const sluice_calibration *c)
 {
     return (double)c->windows_done * c->window;

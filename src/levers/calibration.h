@@ -19,14 +19,17 @@
 #define SLUICE_CALIBRATION_MASSES 19
 float sluice_calibration_mass(int32_t i);
 
-/* One way to run a layer, summed over tokens. Distances are from what all k experts give. */
+/* One way to run a layer, summed over tokens. Cosines and error are those of renormalised weights,
+ * from what all k experts give. */
 typedef struct sluice_calibration_choice {
     double loads;         /* experts that ran */
     double cosine;        /* between both outputs of the layer, shared expert included */
     double cosine_stream; /* between both residual streams after it */
     double error_squared; /* squared distance of the outputs */
-    double effect;        /* KL divergence of the model's predictions, nats, over effect tokens;
-                             negative: not measured */
+    double part_squared;  /* squared length of what those experts add, by their weights among all */
+    double dot;           /* its inner product with what all of them add */
+    double effect;        /* KL divergence of the model's predictions, nats, over effect tokens, if
+                             this layer runs so, with its gain; negative: not measured */
 } sluice_calibration_choice;
 
 typedef struct sluice_calibration_layer {
@@ -52,6 +55,12 @@ struct sluice_calibration {
 /* All sums zero, effects not measured. Sizes are within the limits of format/config.h. */
 sluice_status sluice_calibration_new(int32_t layers, int32_t experts, int32_t top_k,
                                      sluice_calibration **out, sluice_error *err);
+
+/* What a choice's weights are best multiplied with (policy.h), least squares over all tokens; 0 for
+ * no experts. And the squared error that is left. */
+double sluice_calibration_gain(const sluice_calibration_choice *choice);
+double sluice_calibration_gain_error(const sluice_calibration_layer *layer,
+                                     const sluice_calibration_choice *choice);
 
 /* Tokens behind the sums, behind `overlap`, and behind `effect`. */
 double sluice_calibration_tokens(const sluice_calibration *calibration);

@@ -49,18 +49,23 @@ static sluice_status get_real(const reader *r, const json_t *array, size_t i, co
 static sluice_status read_choices(const reader *r, const json_t *object, const char *key, int32_t n,
                                   sluice_calibration_choice *choices)
 {
-    const json_t *by = sluice_jansson_get(object, key), *loads, *cosine, *stream, *error, *effect;
+    const json_t *by = sluice_jansson_get(object, key), *loads, *cosine, *stream, *error, *part,
+                 *dot, *effect;
     if (!json_is_object(by)) return wrong(r, key, "is missing or no object");
     SLUICE_TRY(get_array(r, by, "loads", n, &loads));
     SLUICE_TRY(get_array(r, by, "cosine", n, &cosine));
     SLUICE_TRY(get_array(r, by, "cosine_stream", n, &stream));
     SLUICE_TRY(get_array(r, by, "error_squared", n, &error));
+    SLUICE_TRY(get_array(r, by, "part_squared", n, &part));
+    SLUICE_TRY(get_array(r, by, "dot", n, &dot));
     SLUICE_TRY(get_array(r, by, "effect", n, &effect));
     for (size_t i = 0; i < (size_t)n; i++) {
         SLUICE_TRY(get_real(r, loads, i, "loads", 0, &choices[i].loads));
         SLUICE_TRY(get_real(r, cosine, i, "cosine", -SUM_MAX, &choices[i].cosine));
         SLUICE_TRY(get_real(r, stream, i, "cosine_stream", -SUM_MAX, &choices[i].cosine_stream));
         SLUICE_TRY(get_real(r, error, i, "error_squared", 0, &choices[i].error_squared));
+        SLUICE_TRY(get_real(r, part, i, "part_squared", 0, &choices[i].part_squared));
+        SLUICE_TRY(get_real(r, dot, i, "dot", -SUM_MAX, &choices[i].dot));
         if (!json_is_null(json_array_get(effect, i)))
             SLUICE_TRY(get_real(r, effect, i, "effect", 0, &choices[i].effect));
     }

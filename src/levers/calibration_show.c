@@ -35,6 +35,8 @@ sluice_calibration_point sluice_calibration_at(const sluice_calibration *c, int3
         .cosine_stream = ratio(choice->cosine_stream, tokens),
         .error = sqrt(ratio(choice->error_squared, l->output_squared)),
         .error_stream = sqrt(ratio(choice->error_squared, l->stream_squared)),
+        .gain = sluice_calibration_gain(choice),
+        .gain_error = sqrt(ratio(sluice_calibration_gain_error(l, choice), l->output_squared)),
         .effect = choice->effect >= 0 && effect_tokens > 0 ? choice->effect / effect_tokens : -1};
 }
 
@@ -79,16 +81,15 @@ double sluice_calibration_gate(const sluice_calibration *c, int32_t layer, int32
     return ratio(c->layer[layer].gate[rank], sluice_calibration_tokens(c));
 }
 
-sluice_status sluice_calibration_budget(const sluice_calibration *c, double budget, int32_t *ks,
-                                        float *shares, double *loads, sluice_error *err)
+sluice_status sluice_calibration_budget(const sluice_calibration *c, double budget,
+                                        sluice_calibration_ruling *layers, double *loads,
+                                        sluice_error *err)
 {
     sluice_policy_rule *rules = calloc((size_t)c->layers, sizeof *rules);
     if (!rules) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for rules");
     sluice_status status = sluice_budget_rules(c, budget, rules, loads, err);
-    for (int32_t i = 0; status == SLUICE_OK && i < c->layers; i++) {
-        ks[i] = rules[i].k;
-        shares[i] = rules[i].mass;
-    }
+    for (int32_t i = 0; status == SLUICE_OK && i < c->layers; i++)
+        layers[i] = (sluice_calibration_ruling){rules[i].k, rules[i].mass, rules[i].gain};
     free(rules);
     return status;
 }

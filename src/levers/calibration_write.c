@@ -10,17 +10,20 @@
 static json_t *choices_json(const sluice_calibration_choice *choices, int32_t n)
 {
     json_t *loads = json_array(), *cosine = json_array(), *stream = json_array(),
-           *error = json_array(), *effect = json_array();
+           *error = json_array(), *part = json_array(), *dot = json_array(), *effect = json_array();
     for (int32_t i = 0; i < n; i++) {
         json_array_append_new(loads, json_real(choices[i].loads));
         json_array_append_new(cosine, json_real(choices[i].cosine));
         json_array_append_new(stream, json_real(choices[i].cosine_stream));
         json_array_append_new(error, json_real(choices[i].error_squared));
+        json_array_append_new(part, json_real(choices[i].part_squared));
+        json_array_append_new(dot, json_real(choices[i].dot));
         json_array_append_new(effect,
                               choices[i].effect < 0 ? json_null() : json_real(choices[i].effect));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "loads", loads, "cosine", cosine, "cosine_stream",
-                     stream, "error_squared", error, "effect", effect);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "loads", loads, "cosine", cosine,
+                     "cosine_stream", stream, "error_squared", error, "part_squared", part, "dot",
+                     dot, "effect", effect);
 }
 
 static json_t *layer_json(const sluice_calibration *c, int32_t index)

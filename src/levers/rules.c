@@ -95,7 +95,7 @@ static sluice_status fill(const sluice_levers *levers, int32_t k, int32_t top_k,
                           const sluice_calibration *c, sluice_rules *out, sluice_error *err)
 {
     for (int32_t i = 0; i < out->n; i++)
-        out->layers[i] = (sluice_policy_rule){k, 1};
+        out->layers[i] = (sluice_policy_rule){k, 1, 0};
     if (levers->budget_loads > 0) {
         SLUICE_TRY(
             sluice_budget_rules(c, (double)levers->budget_loads, out->layers, &out->loads, err));
@@ -124,7 +124,7 @@ static void fill_prompt(const sluice_levers *levers, int32_t k, sluice_rules *ou
 {
     for (int32_t i = 0; i < out->n; i++) {
         out->prompt[i] = out->layers[i];
-        if (out->prompt[i].k > k) out->prompt[i].k = k;
+        if (out->prompt[i].k > k) out->prompt[i] = (sluice_policy_rule){k, 1, 0};
     }
     int32_t tail =
         levers->prefill_full_tail > 0 ? levers->prefill_full_tail : SLUICE_PREFILL_FULL_TAIL;

@@ -9,6 +9,7 @@
 #include "os/file.h"
 
 #define FILE_BYTES_MAX ((size_t)1 << 20)
+#define GAIN_MAX 16
 
 typedef struct tiers {
     const char *name;
@@ -54,33 +55,55 @@ sluice_status sluice_tiers_cut(const sluice_levers *levers, const sluice_calibra
     double tokens = sluice_calibration_tokens(c);
     for (int32_t i = 0; i < c->layers; i++) {
         double cosine = c->layer[i].by_k[0].cosine_stream / tokens;
-        rules[i] = (sluice_policy_rule){cosine > skip ? 0 : cosine > light ? light_k : full_k, 1};
+        rules[i] = (sluice_policy_rule){cosine > skip    ? 0
+                                        : cosine > light ? light_k
+                                                         : full_k,
+                                        1, 0};
     }
+    return SLUICE_OK;
+}
+
+/* An array of a number for each layer, which must be there if it is required; NULL: it is not. */
+static sluice_status get_list(const json_t *root, const char *key, bool required, const char *name,
+                              int32_t layers, const json_t **list, sluice_error *err)
+{
+    *list = sluice_jansson_get(root, key);
+    if (!*list && !required) return SLUICE_OK;
+    if (json_is_array(*list) && json_array_size(*list) == (size_t)layers) return SLUICE_OK;
+    return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" must be a list of %d numbers, one a layer",
+                       name, key, layers);
+}
+
+/* zero: whether the number may be that. */
+static sluice_status get_number(const json_t *list, const char *key, int32_t layer, bool zero,
+                                double most, const char *name, float *value, sluice_error *err)
+{
+    const json_t *entry = json_array_get(list, (size_t)layer);
+    double number = json_number_value(entry);
+    if (!json_is_number(entry) || !(number <= most && (number > 0 || (zero && number == 0))))
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" of layer %d must be %s %g", name, key,
+                           layer, zero ? "0 to" : "above 0 and up to", most);
+    *value = (float)number;
     return SLUICE_OK;
 }
 
 static sluice_status read_rules(const json_t *root, const char *name, int32_t layers, int32_t top_k,
                                 sluice_policy_rule *rules, sluice_error *err)
 {
-    const json_t *ks = sluice_jansson_get(root, "k"), *masses = sluice_jansson_get(root, "mass");
-    if (!json_is_array(ks) || json_array_size(ks) != (size_t)layers ||
-        (masses && (!json_is_array(masses) || json_array_size(masses) != (size_t)layers)))
-        return sluice_fail(err, SLUICE_CORRUPT,
-                           "%s: \"k\" (and \"mass\", if there is one) must be lists of %d numbers, "
-                           "one a layer",
-                           name, layers);
+    const json_t *ks, *masses, *gains;
+    SLUICE_TRY(get_list(root, "k", true, name, layers, &ks, err));
+    SLUICE_TRY(get_list(root, "mass", false, name, layers, &masses, err));
+    SLUICE_TRY(get_list(root, "gain", false, name, layers, &gains, err));
     for (int32_t i = 0; i < layers; i++) {
         const json_t *k = json_array_get(ks, (size_t)i);
-        const json_t *mass = masses ? json_array_get(masses, (size_t)i) : NULL;
-        double share = mass ? json_number_value(mass) : 1;
         if (!json_is_integer(k) || json_integer_value(k) < 0 || json_integer_value(k) > top_k)
             return sluice_fail(err, SLUICE_CORRUPT,
                                "%s: \"k\" of layer %d is no number of experts from 0 to %d", name,
                                i, top_k);
-        if (mass && (!json_is_number(mass) || !(share > 0 && share <= 1)))
-            return sluice_fail(err, SLUICE_CORRUPT,
-                               "%s: \"mass\" of layer %d is no share above 0 and up to 1", name, i);
-        rules[i] = (sluice_policy_rule){(int32_t)json_integer_value(k), (float)share};
+        rules[i] = (sluice_policy_rule){(int32_t)json_integer_value(k), 1, 0};
+        if (masses) SLUICE_TRY(get_number(masses, "mass", i, false, 1, name, &rules[i].mass, err));
+        if (gains)
+            SLUICE_TRY(get_number(gains, "gain", i, true, GAIN_MAX, name, &rules[i].gain, err));
     }
     return SLUICE_OK;
 }

@@ -1,7 +1,8 @@
 /* Fixed rules: three tiers by thresholds on how little a layer's routed experts change, or a file.
  *
  * The tiers are those of a public system for laptops (skip, light, full). A file is JSON:
- * {"k": [a number for each layer], "mass": [the same, may be absent]}, as in policy.h.
+ * {"k": [a number for each layer], "mass": [the same], "gain": [the same]}, as in policy.h; the
+ * last two may be absent. "sluice calibrate --show --budget-loads N --json" prints one.
  *
  * What it does not do: weigh layers against each other (budget.h). */
 #ifndef SLUICE_LEVERS_TIERS_H

@@ -124,7 +124,8 @@ sluice_status sluice_policy_route(const sluice_policy *policy, int32_t layer, in
         memcpy(weights, probs, (size_t)k * sizeof *weights);
         if (policy->cache_bias > 0.0f)
             prefer_resident(policy, layer, named, probs, n, ids, weights);
-        float sum = sum_of(weights, n);
+        float gain = rules ? rules[layer].gain : 0.0f;
+        float sum = gain > 0.0f ? sum_of(probs, policy->top_k) / gain : sum_of(weights, n);
         for (int32_t j = 0; j < k; j++)
             weights[j] = j < n ? weights[j] / sum : 0.0f;
         named += candidates, probs += candidates, ids += k, weights += k;

@@ -6,7 +6,10 @@
  * own routing: the top k, their gates divided by their sum.
  *
  * A rule takes the first experts of a row in the order of their gates, at most k, and of these the
- * fewest that hold a share `mass` of what the model's own top k hold. What is kept is renormalised.
+ * fewest that hold a share `mass` of what the model's own top k hold. What is kept is renormalised;
+ * or, with a gain, keeps the weights that it has among the top k, times the gain. Renormalising
+ * gives few experts the length of many, although the others would have pulled elsewhere: with a
+ * gain fitted to what is missing the error is smaller (doc/levers.md has both).
  *
  * Rule for callers: an entry whose weight is zero is not requested, not computed and not added. A
  * row's choice depends on its own gates only, unless there is a cache bias: that one looks at the
@@ -24,6 +27,7 @@
 typedef struct sluice_policy_rule {
     int32_t k;  /* experts of a row at most; 0: the shared expert alone */
     float mass; /* 0 to 1; 1: all k */
+    float gain; /* 0: renormalise */
 } sluice_policy_rule;
 
 typedef struct sluice_policy {
