@@ -14,7 +14,7 @@
 
 static char folder[FOLDERS_PATH_MAX], outside[FOLDERS_PATH_MAX];
 static const sluice_confined_limits limits = {
-    .seconds = 5, .memory_bytes = (uint64_t)256 << 20, .file_bytes = 1 << 16};
+    .seconds = 60, .memory_bytes = (uint64_t)256 << 20, .file_bytes = 1 << 16};
 
 static int make_all(void **state)
 {

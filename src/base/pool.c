@@ -1,10 +1,14 @@
 /* Worker threads that share out numbered tasks.
  *
- * The operation under way is one 64-bit word: its number (generation) above the next task. A task
- * is taken by compare-and-swap on that word, so a worker that wakes late can never take a task of
- * an operation whose function it has not read: the word is closed before the function, context and
- * number of tasks change, so if the swap succeeds, what was read between load and swap belongs to
- * that generation. Hence run need not wait for sleeping workers, only for tasks that somebody took.
+ * The operation under way is one 64-bit word: its number of tasks above the next task. A task is
+ * taken by adding one to that word, which never fails, however many threads do it at once; what the
+ * word was before says at the same moment which task that is and whether there is one. Function and
+ * context are written before the word and stay until every task has been reported, so who got a
+ * task reads its own operation's, and a worker that wakes late gets one of the operation that is
+ * under way by then, or none. Hence run need not wait for sleeping workers, only for tasks.
+ *
+ * Workers that sleep are woken as a tree, each by another worker while there are tasks left, so the
+ * caller pays for one wake-up and not for dozens.
  *
  * It does not steal, nest or queue operations: one run at a time, from one thread. */
 #include "base/pool.h"
@@ -27,7 +31,7 @@
  * short enough to be nothing beside a disk read (a millisecond). */
 #define SPIN_US 20
 #define THREADS_MAX 1024
-#define CLOSED 0x7fffffffu /* a next task that no operation has */
+#define WOKEN_AT_ONCE 2
 
 typedef struct pool_worker {
     sluice_pool *pool;
@@ -39,9 +43,8 @@ struct sluice_pool {
     /* Written by the caller before state announces them. */
     _Alignas(64) _Atomic(sluice_pool_fn) fn;
     _Atomic(void *) context;
-    atomic_int tasks;
-    _Alignas(64) atomic_uint_fast64_t state; /* generation << 32 | next task */
-    _Alignas(64) atomic_uint done;           /* finished tasks; the caller sleeps on it */
+    _Alignas(64) _Atomic uint64_t state; /* tasks << 32 | next task */
+    _Alignas(64) atomic_uint done;       /* finished tasks; the caller sleeps on it */
     atomic_bool caller_sleeps;
     _Alignas(64) atomic_uint wake; /* counts operations; workers sleep on it */
     atomic_int sleepers;
@@ -69,34 +72,36 @@ static inline void relax(void)
 #endif
 }
 
-/* Takes and runs tasks of the operation under way until none is left; returns how many it ran. */
-static unsigned work(sluice_pool *pool, int worker)
+static bool has_tasks(uint64_t state)
 {
-    unsigned ran = 0;
-    uint_fast64_t state = atomic_load_explicit(&pool->state, memory_order_acquire);
-    for (;;) {
-        /* Acquire here, release in run: who sees a new field also sees that the word was closed. */
-        sluice_pool_fn fn = atomic_load_explicit(&pool->fn, memory_order_acquire);
-        void *context = atomic_load_explicit(&pool->context, memory_order_acquire);
-        int32_t tasks = atomic_load_explicit(&pool->tasks, memory_order_acquire);
-        int32_t task = (int32_t)(uint32_t)state;
-        if (task >= tasks) return ran;
-        if (!atomic_compare_exchange_weak_explicit(&pool->state, &state, state + 1,
-                                                   memory_order_acq_rel, memory_order_acquire))
-            continue;
-        fn(context, task, worker);
-        ran++;
-        state++;
-    }
+    return (uint32_t)state < (uint32_t)(state >> 32);
 }
 
-/* Reports finished tasks; the last report wakes the caller if it went to sleep. */
-static void report(sluice_pool *pool, unsigned ran)
+/* Takes and runs tasks of the operation under way until none is left; then reports those that it
+ * finished. The last report wakes the caller if it went to sleep. */
+static void work(sluice_pool *pool, int worker)
 {
+    unsigned ran = 0, tasks = 0;
+    /* A look first: who comes too late leaves the word to those who still work. */
+    while (has_tasks(atomic_load_explicit(&pool->state, memory_order_relaxed))) {
+        uint64_t state = atomic_fetch_add_explicit(&pool->state, 1, memory_order_acq_rel);
+        if (!has_tasks(state)) break;
+        sluice_pool_fn fn = atomic_load_explicit(&pool->fn, memory_order_relaxed);
+        void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
+        fn(context, (int32_t)(uint32_t)state, worker);
+        tasks = (unsigned)(state >> 32);
+        ran++;
+    }
     if (!ran) return;
-    unsigned tasks = (unsigned)atomic_load_explicit(&pool->tasks, memory_order_relaxed);
     unsigned before = atomic_fetch_add(&pool->done, ran);
     if (before + ran == tasks && atomic_load(&pool->caller_sleeps)) futex_wake(&pool->done, 1);
+}
+
+/* Wakes some of those that sleep, if there are any and there is something to do. */
+static void wake_some(sluice_pool *pool)
+{
+    if (atomic_load(&pool->sleepers) > 0 && has_tasks(atomic_load(&pool->state)))
+        futex_wake(&pool->wake, WOKEN_AT_ONCE);
 }
 
 /* Spins until the word differs from value, at most SPIN_US. */
@@ -120,11 +125,12 @@ static void *worker_main(void *argument)
     for (;;) {
         unsigned seen = atomic_load(&pool->wake);
         if (atomic_load(&pool->stop)) return NULL;
-        report(pool, work(pool, self->index));
+        work(pool, self->index);
         if (spin_until_changed(&pool->wake, seen)) continue;
         atomic_fetch_add(&pool->sleepers, 1);
         futex_wait(&pool->wake, seen); /* returns at once if wake has changed meanwhile */
         atomic_fetch_sub(&pool->sleepers, 1);
+        wake_some(pool);
     }
 }
 
@@ -217,16 +223,12 @@ void sluice_pool_run(sluice_pool *pool, sluice_pool_fn fn, void *context, int32_
             fn(context, task, 0);
         return;
     }
-    uint_fast64_t generation = (atomic_load_explicit(&pool->state, memory_order_relaxed) >> 32) + 1;
-    atomic_store_explicit(&pool->state, generation << 32 | CLOSED, memory_order_release);
-    atomic_store_explicit(&pool->done, 0, memory_order_release);
-    atomic_store_explicit(&pool->fn, fn, memory_order_release);
-    atomic_store_explicit(&pool->context, context, memory_order_release);
-    atomic_store_explicit(&pool->tasks, tasks, memory_order_release);
-    atomic_store_explicit(&pool->state, generation << 32, memory_order_release);
+    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->fn, fn, memory_order_relaxed);
+    atomic_store_explicit(&pool->context, context, memory_order_relaxed);
+    atomic_store(&pool->state, (uint64_t)tasks << 32);
     atomic_fetch_add(&pool->wake, 1);
-    int sleepers = atomic_load(&pool->sleepers);
-    if (sleepers > 0) futex_wake(&pool->wake, sleepers < tasks - 1 ? sleepers : tasks - 1);
-    report(pool, work(pool, 0));
+    wake_some(pool);
+    work(pool, 0);
     wait_for_tasks(pool, (unsigned)tasks);
 }
