@@ -42,10 +42,14 @@ static void give_up(const child *c, const char *what, int code)
 
 static void limit(const child *c, int resource, uint64_t value)
 {
-    struct rlimit both = {value, value}, now;
-    if (getrlimit(resource, &now) == 0 && now.rlim_max < both.rlim_max)
-        both.rlim_cur = both.rlim_max = now.rlim_max;
-    if (setrlimit(resource, &both)) give_up(c, "a limit", errno);
+    struct rlimit new = {value, value}, now;
+    /* At the hard limit of time comes SIGKILL, which says nothing; SIGXCPU has to come before. */
+    if (resource == RLIMIT_CPU) new.rlim_max++;
+    if (getrlimit(resource, &now) == 0 && now.rlim_max < new.rlim_max) {
+        new.rlim_max = now.rlim_max;
+        if (new.rlim_cur > new.rlim_max) new.rlim_cur = new.rlim_max;
+    }
+    if (setrlimit(resource, &new)) give_up(c, "a limit", errno);
 }
 
 static void set_limits(const child *c)
