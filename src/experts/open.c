@@ -83,7 +83,7 @@ static sluice_status open_io(sluice_experts *experts, const sluice_experts_optio
         depth *= options->layers[0].n_copies + 1;
     }
     uint64_t sweep = SLUICE_EXPERTS_SWEEP_BYTES / experts->slot_bytes;
-    int capacity = sweep > SLUICE_EXPERTS_DEPTH_MAX ? SLUICE_EXPERTS_DEPTH_MAX : (int)sweep;
+    int capacity = sweep > SLUICE_EXPERTS_SWEEP_MAX ? SLUICE_EXPERTS_SWEEP_MAX : (int)sweep;
     if (capacity < depth) capacity = depth;
     experts->depth = depth;
     SLUICE_TRY(sluice_io_open(options->io ? options->io : "auto", capacity, options->layers[0].path,

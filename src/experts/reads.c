@@ -76,7 +76,7 @@ static bool make_room(sluice_experts *experts, sluice_experts_priority priority)
         experts->loose >= sluice_experts_slots_now(experts) - experts->slots_min)
         return false;
     if (priority == SLUICE_EXPERTS_SWEEP &&
-        (experts->loose >= sluice_experts_slots_now(experts) / 4 ||
+        (experts->loose >= 3 * (sluice_experts_slots_now(experts) / 4) ||
          experts->loose >= experts->io->capacity))
         return false;
     if (experts->unused.n) return true;

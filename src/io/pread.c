@@ -13,6 +13,7 @@
 #include "io/pending.h"
 
 #define STACK_BYTES (128 * 1024)
+#define THREADS_MAX 64 /* further reads wait for one of them */
 
 typedef struct index_ring {
     int32_t *at;
@@ -152,7 +153,8 @@ static int start_threads(pread_io *self)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     int error = 0;
-    while (self->n_threads < self->io.capacity && !error) {
+    int most = self->io.capacity < THREADS_MAX ? self->io.capacity : THREADS_MAX;
+    while (self->n_threads < most && !error) {
         error = pthread_create(&self->threads[self->n_threads], &attributes, thread_main, self);
         self->n_threads += !error;
     }

@@ -226,7 +226,9 @@ static void look_ahead(const sluice_moe *moe, sluice_lookahead *lookahead, int32
 void sluice_moe_guess_first(const sluice_moe *moe, sluice_lookahead *lookahead, int32_t n,
                             const sluice_buffer *h)
 {
-    look_ahead(moe, lookahead, 0, n, 0, h);
+    int64_t uses = (int64_t)n * sluice_policy_entries(moe->policy, 0);
+    bool most = uses >= 2 * moe->policy->experts; /* 86% of them if all are as likely */
+    look_ahead(moe, lookahead, 0, n, most ? moe->policy->experts : 0, h);
 }
 
 /* Shows each row to the observer; h is what went in still. */
