@@ -25,6 +25,7 @@ PER_TOKEN(uses, s->uses)
 PER_TOKEN(bytes_read, s->bytes_read)
 PER_TOKEN(missed_bytes, s->missed_bytes)
 PER_TOKEN(touched_bytes, s->touched_bytes)
+PER_TOKEN(disk_ms, s->missed_bytes / s->disk_speed * 1e3)
 #undef PER_TOKEN
 
 static double hit_rate(const bench_sample *s)
@@ -50,7 +51,6 @@ static double read_speed(const bench_sample *s)
 void bench_rows(const bench_result *result, bench_row *rows)
 {
     int32_t n = result->repetitions;
-    double disk = bench_spread_of(result->disk_speeds, n).median;
     double memory = bench_spread_of(result->memory_speeds, n).median;
     for (int32_t i = 0; i < result->n_points; i++) {
         const bench_point *point = &result->points[i];
@@ -73,14 +73,16 @@ void bench_rows(const bench_result *result, bench_row *rows)
                            .lookahead_recall = median_of(point, n, recall),
                            .lookahead_precision = median_of(point, n, precision),
                            .read_bytes_per_second = median_of(point, n, read_speed)};
-        double from_disk = row->missed_bytes / disk, from_memory = row->touched_bytes / memory;
+        double from_disk = median_of(point, n, disk_ms);
+        double from_memory = row->touched_bytes / memory * 1e3;
         row->floor_is_disk = from_disk > from_memory;
-        row->floor_ms = (row->floor_is_disk ? from_disk : from_memory) * 1e3;
+        row->floor_ms = row->floor_is_disk ? from_disk : from_memory;
         for (int32_t k = 0; k < n; k++) {
             const bench_sample *s = &point->samples[k];
-            double bytes = row->floor_is_disk ? s->missed_bytes / disk : s->touched_bytes / memory;
+            double floor =
+                row->floor_is_disk ? s->missed_bytes / s->disk_speed : s->touched_bytes / memory;
             speeds[k] = s->tokens / s->seconds;
-            fractions[k] = bytes / s->seconds;
+            fractions[k] = floor / s->seconds;
         }
         row->tokens_per_second = bench_spread_of(speeds, n);
         row->floor_fraction = bench_spread_of(fractions, n);

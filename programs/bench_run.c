@@ -7,7 +7,7 @@
 
 #include "interrupt.h"
 
-#define DISK_SECONDS 0.5
+#define DISK_SECONDS 0.25
 #define MEMORY_SECONDS 0.2
 #define CHEAP_SECONDS 5
 
@@ -20,6 +20,8 @@ typedef struct bench {
     uint64_t random;
     int32_t *tokens; /* [prefill or longest stretch between frontiers] */
     int32_t context; /* tokens in the session */
+    double disk_sum; /* of this repetition's measurements of the disk */
+    int32_t disk_n;
 } bench;
 
 static int by_value(const void *a, const void *b)
@@ -140,30 +142,6 @@ static bench_point *point_of(bench_result *result, bool prefill, int32_t frontie
     return point;
 }
 
-static int measure_prefill(bench *b, int32_t frontier, int32_t repetition)
-{
-    sluice_stats start;
-    int32_t context = b->context;
-    sluice_engine_stats(b->engine, &start);
-    int status = run_tokens(b, b->result->plan.prefill);
-    if (status != CLI_OK) return status;
-    point_of(b->result, true, frontier)->samples[repetition] = difference(b, &start, context);
-    return CLI_OK;
-}
-
-static int measure_decode(bench *b, int32_t frontier, int32_t repetition)
-{
-    sluice_stats start;
-    int status = warm_up(b);
-    int32_t context = b->context;
-    sluice_engine_stats(b->engine, &start);
-    for (int32_t i = 0; i < b->result->plan.decode && status == CLI_OK; i++)
-        status = cli_interrupted() ? CLI_FAILED : run_tokens(b, 1);
-    if (status != CLI_OK) return status;
-    point_of(b->result, false, frontier)->samples[repetition] = difference(b, &start, context);
-    return CLI_OK;
-}
-
 /* The largest memory use so far, without what the probes below take for a moment: the system is
  * asked to forget it (proc(5), clear_refs), and where it does not the figure is too large. */
 static void note_memory(bench *b, bool forget)
@@ -181,19 +159,68 @@ static void note_memory(bench *b, bool forget)
     fclose(file);
 }
 
-static int measure_machine(bench *b, int32_t repetition)
+static int measure_disk(bench *b)
 {
-    note_memory(b, false);
     bench_result *result = b->result;
     const sluice_disk_options options = {.io = result->plan.io, .seconds = DISK_SECONDS};
     sluice_error err = {0};
-    if (sluice_measure_disk(b->path, &options, &result->disk, &err) != SLUICE_OK ||
-        sluice_measure_memory(result->info.threads, MEMORY_SECONDS,
+    note_memory(b, false);
+    if (sluice_measure_disk(b->path, &options, &result->disk, &err) != SLUICE_OK)
+        return cli_fail_error(&err);
+    note_memory(b, true);
+    b->disk_sum += result->disk.bytes_per_second;
+    b->disk_n++;
+    return CLI_OK;
+}
+
+static int measure_machine(bench *b, int32_t repetition)
+{
+    bench_result *result = b->result;
+    sluice_error err = {0};
+    b->disk_sum = 0;
+    b->disk_n = 0;
+    int status = measure_disk(b);
+    if (status != CLI_OK) return status;
+    if (sluice_measure_memory(result->info.threads, MEMORY_SECONDS,
                               &result->memory_speeds[repetition], &err) != SLUICE_OK)
         return cli_fail_error(&err);
     note_memory(b, true);
-    result->disk_speeds[repetition] = result->disk.bytes_per_second;
     return CLI_OK;
+}
+
+/* count tokens, so many in a step, and the disk before and after them; where all experts fit into
+ * memory it does not matter. */
+static int measure_tokens(bench *b, int32_t count, int32_t step, bench_sample *sample)
+{
+    const sluice_model_info *info = &b->result->info;
+    bool reads = info->cache_bytes < info->bank_bytes;
+    sluice_stats start;
+    int32_t context = b->context;
+    int status = reads ? measure_disk(b) : CLI_OK;
+    double before = b->result->disk.bytes_per_second;
+    sluice_engine_stats(b->engine, &start);
+    for (int32_t done = 0; done < count && status == CLI_OK; done += step)
+        status = cli_interrupted() ? CLI_FAILED : run_tokens(b, step);
+    if (status != CLI_OK) return status;
+    *sample = difference(b, &start, context);
+    if (reads) status = measure_disk(b);
+    sample->disk_speed = (before + b->result->disk.bytes_per_second) / 2;
+    return status;
+}
+
+static int measure_prefill(bench *b, int32_t frontier, int32_t repetition)
+{
+    int32_t prefill = b->result->plan.prefill;
+    bench_point *point = point_of(b->result, true, frontier);
+    return measure_tokens(b, prefill, prefill, &point->samples[repetition]);
+}
+
+static int measure_decode(bench *b, int32_t frontier, int32_t repetition)
+{
+    int status = warm_up(b);
+    if (status != CLI_OK) return status;
+    bench_point *point = point_of(b->result, false, frontier);
+    return measure_tokens(b, b->result->plan.decode, 1, &point->samples[repetition]);
 }
 
 /* Each repetition draws other tokens, so that no expert is in the cache for having been asked for
@@ -212,6 +239,7 @@ static int repeat(bench *b, int32_t repetition)
         if (status == CLI_OK && plan->prefill) status = measure_prefill(b, frontier, repetition);
         if (status == CLI_OK && plan->decode) status = measure_decode(b, frontier, repetition);
     }
+    b->result->disk_speeds[repetition] = b->disk_sum / b->disk_n;
     return status;
 }
 

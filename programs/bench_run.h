@@ -1,9 +1,9 @@
 /* Measuring a model: the same work again and again, and what each repetition cost.
  *
  * A repetition walks through the frontiers: up to each of them it fills the context, then measures
- * the prefill of some tokens there, and then, once the cache has turned over, decoding. Disk and
- * memory are measured at the beginning of each repetition, so that what else runs on the machine
- * burdens both sides. Tokens are drawn at random. */
+ * the prefill of some tokens there, and then, once the cache has turned over, decoding. Memory is
+ * measured at the beginning of each repetition, the disk before and after each of its measurements,
+ * so that what else runs on the machine burdens both sides. Tokens are drawn at random. */
 #ifndef SLUICE_PROGRAMS_BENCH_RUN_H
 #define SLUICE_PROGRAMS_BENCH_RUN_H
 
@@ -33,6 +33,7 @@ typedef struct bench_sample {
     double requests, hits, missed_bytes, bytes_read; /* of experts */
     double uses;                                     /* of experts, by each token */
     double touched_bytes;                            /* weights that had to pass the processor */
+    double disk_speed;             /* bytes/s, the mean of just before and just after */
     double guessed, wanted, right; /* experts of layers that were looked ahead for */
 } bench_sample;
 
@@ -46,7 +47,8 @@ typedef struct bench_result {
     bench_plan plan;
     sluice_model_info info;
     sluice_disk_speed disk; /* of the last repetition, for what it says besides the speed */
-    double disk_speeds[BENCH_REPETITIONS_MAX], memory_speeds[BENCH_REPETITIONS_MAX]; /* bytes/s */
+    double disk_speeds[BENCH_REPETITIONS_MAX]; /* bytes/s, the mean of each repetition */
+    double memory_speeds[BENCH_REPETITIONS_MAX];
     bench_point points[2 * BENCH_FRONTIERS_MAX];
     int32_t n_points, repetitions; /* done */
     uint64_t memory_peak_bytes, rss_peak_bytes;
