@@ -153,13 +153,13 @@ static json_t *rates_json(const sluice_plan *plan)
 
 static json_t *plan_json(const sluice_plan *plan)
 {
-    json_t *machine = json_pack("{s:f, s:f, s:I, s:i, s:s, s:f, s:i, s:f, s:f, s:f}",
-                                "disk_gb_per_second", plan->disk.bytes_per_second * 1e-9,
-                                "stream_gb_per_second", plan->stream_speed * 1e-9, "read_bytes",
-                                (json_int_t)plan->disk.read_bytes, "depth", plan->disk.depth, "io",
-                                plan->disk.io, "memory_gb_per_second", plan->memory_speed * 1e-9,
-                                "threads", plan->threads, "trunk_ms", plan->trunk_seconds * 1e3,
-                                "head_ms", plan->head_seconds * 1e3, "seconds", plan->seconds);
+    json_t *machine = json_pack(
+        "{s:f, s:f, s:I, s:i, s:s, s:f, s:i, s:f, s:f, s:f, s:f}", "disk_gb_per_second",
+        plan->disk.bytes_per_second * 1e-9, "stream_gb_per_second", plan->stream_speed * 1e-9,
+        "read_bytes", (json_int_t)plan->disk.read_bytes, "depth", plan->disk.depth, "io",
+        plan->disk.io, "memory_gb_per_second", plan->memory_speed * 1e-9, "threads", plan->threads,
+        "trunk_ms", plan->trunk_seconds * 1e3, "head_ms", plan->head_seconds * 1e3,
+        "slowdown_while_reading", plan->slowdown, "seconds", plan->seconds);
     json_t *model =
         json_pack("{s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:I}", "layers", plan->layers, "hidden",
                   plan->hidden, "vocab", plan->vocab, "experts", plan->experts, "top_k",

@@ -108,6 +108,30 @@ static void right_guesses_are_read_beforehand_and_wrong_ones_keep_the_disk_busy(
     near(sluice_plan_decode(&work, 10, 0, NULL), 0.002 + 2 * (0.005 + 0.020 + 0.001));
 }
 
+static void no_more_is_guessed_than_can_be_read_in_time(void **state)
+{
+    (void)state;
+    sluice_plan_work work = sample();
+    work.stream_speed = 0.05e9; /* 20 ms a read, 5 ms before the next demand: 1.25 guesses */
+    work.guesses = 4;
+    double few = sluice_plan_decode(&work, 2, 0, NULL);
+    work.guesses = 1.25;
+    near(sluice_plan_decode(&work, 2, 0, NULL), few);
+}
+
+static void a_prompt_sweeps_ahead_while_the_mixer_runs(void **state)
+{
+    (void)state;
+    sluice_plan_work work = sample();
+    work.disk_speed = 1e8; /* 10 ms a read; 60 ms of a layer's trunk for 64 rows */
+    double without = sluice_plan_prefill(&work, 64, 64);
+    work.sweep_records = 4;
+    double hits = 0.25 * 0.25;
+    near(sluice_plan_prefill(&work, 64, 64), without - 2 * 4 * (1 - hits) * 0.010);
+    work.sweep_records = 50; /* more than there is time for */
+    near(sluice_plan_prefill(&work, 64, 64), without - 2 * 0.060);
+}
+
 static void better_machines_are_never_slower(void **state)
 {
     (void)state;
@@ -137,7 +161,7 @@ static void a_measured_token_tells_the_speed_that_explains_it(void **state)
         assert_true(fabs(speed / work.stream_speed - 1) < 1e-6);
     }
     /* What no speed of this disk explains leaves it at its bounds. */
-    assert_true(fabs(sluice_plan_stream_speed(&work, 0.2, 1e-6) / work.disk_speed - 1) < 1e-6);
+    assert_true(fabs(sluice_plan_stream_speed(&work, 0.2, 1e-6) / work.disk_speed - 1.25) < 1e-6);
     assert_true(fabs(sluice_plan_stream_speed(&work, 0.2, 1e6) / work.disk_speed - 0.25) < 1e-6);
 }
 
@@ -186,6 +210,8 @@ int main(void)
         cmocka_unit_test(a_slow_disk_decides_and_the_last_expert_comes_on_top),
         cmocka_unit_test(reads_go_on_while_the_shared_expert_is_computed),
         cmocka_unit_test(right_guesses_are_read_beforehand_and_wrong_ones_keep_the_disk_busy),
+        cmocka_unit_test(no_more_is_guessed_than_can_be_read_in_time),
+        cmocka_unit_test(a_prompt_sweeps_ahead_while_the_mixer_runs),
         cmocka_unit_test(better_machines_are_never_slower),
         cmocka_unit_test(a_measured_token_tells_the_speed_that_explains_it),
         cmocka_unit_test(guesses_are_less_often_right_when_fewer_experts_are_wanted),

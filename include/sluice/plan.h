@@ -68,6 +68,7 @@ typedef struct sluice_plan {
     /* Measured. */
     sluice_disk_speed disk;
     double stream_speed;  /* bytes/s: what decoding gets of the disk, with its pauses */
+    double slowdown;      /* computing takes so many times as long while the disk is read */
     double memory_speed;  /* bytes/s */
     double trunk_seconds; /* of a decoded token, without routed experts and head */
     double head_seconds;

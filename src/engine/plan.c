@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "engine/plan_probe.h"
 #include "engine/sizes.h"
+#include "experts/experts.h"
 #include "format/geometry.h"
 #include "os/file.h"
 #include "os/topology.h"
@@ -155,6 +156,15 @@ static void add_rates(sluice_plan *plan, const char *format, const sluice_bluepr
         if (ks[i] < plan->top_k) add_rate(plan, format, blueprint, work, ks[i], fits);
 }
 
+/* As the cache has it: three quarters of its slots, and so many bytes (experts/experts.h). */
+static double sweep_records(double cache_bytes, double record_bytes)
+{
+    double slots = cache_bytes * 3 / 4 / record_bytes;
+    double most = (double)SLUICE_EXPERTS_SWEEP_BYTES / record_bytes;
+    if (most > SLUICE_EXPERTS_SWEEP_MAX) most = SLUICE_EXPERTS_SWEEP_MAX;
+    return slots < most ? slots : most;
+}
+
 static void fill_work(const subject *s, const sluice_blueprint *blueprint,
                       const sluice_sizes *sizes, const sluice_plan *plan, sluice_plan_work *work)
 {
@@ -165,9 +175,12 @@ static void fill_work(const subject *s, const sluice_blueprint *blueprint,
     work->bank_bytes = (double)sizes->bank_bytes;
     work->cache_bytes = (double)sizes->cache_bytes;
     work->guesses = sizes->lookahead;
+    work->sweep_records =
+        sizes->lookahead ? sweep_records(work->cache_bytes, work->record_bytes) : 0;
     work->precision = 0;
     work->disk_speed = plan->disk.bytes_per_second;
     work->stream_speed = plan->stream_speed;
+    work->slowdown = plan->slowdown;
 }
 
 /* How much faster the token comes with one thing doubled. */
@@ -233,15 +246,18 @@ static sluice_status plan_itself(const subject *s, sluice_plan *plan, sluice_err
     SLUICE_TRY(sluice_blueprint_new(&s->config, s->experts, s->trunk, &blueprint, err));
     describe(s, &blueprint, plan);
     sluice_status status = share_memory(s, &blueprint, &sizes, &fits, err);
-    const sluice_disk_options disk = {.io = s->options->io};
-    if (status == SLUICE_OK && s->converted)
-        status = sluice_measure_disk(s->options->model, &disk, &plan->disk, err);
+    const sluice_plan_subject probe = {.blueprint = &blueprint,
+                                       .experts = s->experts,
+                                       .trunk = s->trunk,
+                                       .folder = s->folder,
+                                       .container = s->converted ? s->options->model : NULL,
+                                       .whole = true};
     if (status == SLUICE_OK)
-        status = sluice_plan_probe(s->options, s->folder, &blueprint, s->experts, s->trunk, true,
-                                   &work, &plan->disk, err);
+        status = sluice_plan_probe(s->options, &probe, &work, &plan->disk, err);
     if (status == SLUICE_OK) {
         describe_memory(&sizes, fits, plan);
         plan->stream_speed = work.stream_speed;
+        plan->slowdown = work.slowdown;
         fill_work(s, &blueprint, &sizes, plan, &work);
         plan->trunk_seconds = work.points[0].trunk_seconds;
         plan->head_seconds = work.head_seconds;
@@ -267,9 +283,10 @@ static sluice_status plan_bits(const subject *s, int32_t expert_bits, sluice_pla
     if (strcmp(format, plan->expert_format) == 0) return SLUICE_OK;
     SLUICE_TRY(sluice_blueprint_new(&s->config, format, s->trunk, &blueprint, err));
     sluice_status status = share_memory(s, &blueprint, &sizes, &fits, err);
+    const sluice_plan_subject probe = {
+        .blueprint = &blueprint, .experts = format, .trunk = s->trunk, .folder = s->folder};
     if (status == SLUICE_OK)
-        status = sluice_plan_probe(s->options, s->folder, &blueprint, format, s->trunk, false,
-                                   &work, &plan->disk, err);
+        status = sluice_plan_probe(s->options, &probe, &work, &plan->disk, err);
     if (status == SLUICE_OK) {
         fill_work(s, &blueprint, &sizes, plan, &work);
         work.points[0].trunk_seconds = plan->trunk_seconds;

@@ -29,7 +29,10 @@ typedef struct sluice_plan_work {
     double stream_speed; /* what decoding gets of it, with its pauses between layers */
     sluice_plan_point points[SLUICE_PLAN_POINTS]; /* rows ascending, the first is 1 */
     double head_seconds;                          /* one row */
-    double guesses, precision; /* of lookahead, a layer; the part that is right, 0: by k */
+    double slowdown;           /* what the above is multiplied by while the disk is read; 0: 1 */
+    double guesses, precision; /* of lookahead, a layer, that are read; the part that is right; 0:
+                                  by k, and guesses are at most so many */
+    double sweep_records;      /* of a prompt, read while the next layer's mixer runs */
     double shared_share; /* of the trunk's time, the shared experts' part: reads go on meanwhile */
 } sluice_plan_work;
 
@@ -41,7 +44,8 @@ double sluice_plan_hits_recency(const sluice_plan_work *work);
 double sluice_plan_decode(const sluice_plan_work *work, double k, double hits, bool *disk_bound);
 
 /* The stream_speed with which a token would take so many seconds: what a measured token tells of
- * the disk. At least a quarter of disk_speed and at most all of it. */
+ * the disk. Between a quarter of disk_speed and a
+ * quarter more than it. */
 double sluice_plan_stream_speed(const sluice_plan_work *work, double hits, double seconds);
 
 /* Seconds of a prompt of so many tokens in chunks, uniform choice, starting with a full cache of

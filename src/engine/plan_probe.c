@@ -23,6 +23,7 @@
 #define RECORDS_BYTES ((uint64_t)256 << 20) /* of all layers: far more than a last-level cache */
 #define STEPS_MAX 8
 #define STREAM_WARM_STEPS 4
+#define DISK_SECONDS 0.5
 #define MEMORY_BYTES ((uint64_t)16 << 30) /* a limit that nothing of this reaches */
 
 static const int32_t point_rows[SLUICE_PLAN_POINTS] = {1, 16, 64};
@@ -195,37 +196,45 @@ static double learn_hits(const probe *p, int steps, sluice_plan_work *work)
     double misses =
         (double)stats.expert_bytes_read / (double)info->record_bytes - (useless > 0 ? useless : 0);
     double hits = 1 - misses / (double)stats.expert_requests;
-    work->guesses = (double)stats.lookahead_guessed / (steps * info->layers);
+    hits = hits < 0 ? 0 : hits;
+    /* Counted by reads, of which there are fewer where much is found. */
+    work->guesses = (double)stats.lookahead_reads / (steps * info->layers * (1.001 - hits));
     work->precision = 0;
-    if (stats.lookahead_guessed)
-        work->precision = (double)stats.lookahead_right / (double)stats.lookahead_guessed;
-    return hits < 0 ? 0 : hits;
+    if (stats.lookahead_reads)
+        work->precision = (double)stats.lookahead_used / (double)stats.lookahead_reads;
+    return hits;
 }
 
-/* With as little in memory as a step needs: how much of the disk's speed decoding gets. */
+/* With as little in memory as a step needs: how much of the disk's speed decoding gets, and how
+ * much slower it computes meanwhile. */
 static sluice_status run_streaming(const sluice_plan_options *options, const char *dir,
-                                   const sluice_config *small, uint64_t record_bytes,
-                                   const sluice_plan_work *resident, double *stream_speed,
+                                   const sluice_config *small, sluice_plan_work *result,
                                    sluice_error *err)
 {
     probe p = {.options = options, .vocab = small->vocab};
-    sluice_plan_work work = *resident;
-    double seconds[STEPS_MAX];
+    sluice_plan_work work = *result;
+    double seconds[STEPS_MAX], trunks[STEPS_MAX];
+    sluice_stats stats;
     uint64_t slots = (uint64_t)small->top_k + SLUICE_CACHE_SLOTS_SPARE;
-    SLUICE_TRY(open_engine(&p, dir, slots * record_bytes, err));
+    SLUICE_TRY(open_engine(&p, dir, slots * (uint64_t)work.record_bytes, err));
     sluice_status status = SLUICE_OK;
     for (int i = 0; i < STREAM_WARM_STEPS && status == SLUICE_OK; i++)
         status = run_rows(&p, 1, err);
     sluice_engine_stats_reset(p.engine);
     for (int i = 0; i < STEPS_MAX && status == SLUICE_OK; i++) {
-        uint64_t start = sluice_clock_us();
+        sluice_engine_stats(p.engine, &stats);
+        uint64_t start = sluice_clock_us(), trunk_us = stats.trunk_us;
         status = run_rows(&p, 1, err);
         seconds[i] = (double)(sluice_clock_us() - start) * 1e-6;
+        sluice_engine_stats(p.engine, &stats);
+        trunks[i] = (double)(stats.trunk_us - trunk_us) * 1e-6;
     }
     if (status == SLUICE_OK) {
+        work.slowdown = median(trunks, STEPS_MAX) / work.points[0].trunk_seconds;
         work.layers = small->layers;
         double hits = learn_hits(&p, STEPS_MAX, &work);
-        *stream_speed = sluice_plan_stream_speed(&work, hits, median(seconds, STEPS_MAX));
+        result->stream_speed = sluice_plan_stream_speed(&work, hits, median(seconds, STEPS_MAX));
+        result->slowdown = work.slowdown;
     }
     close_engine(&p);
     return status;
@@ -244,38 +253,64 @@ static double shared_share(const sluice_blueprint *blueprint)
     return shared / all;
 }
 
-static sluice_status run_all(const sluice_plan_options *options, const char *dir,
-                             const sluice_config *small, const sluice_blueprint *blueprint,
-                             bool whole, sluice_plan_work *work, sluice_disk_speed *disk,
-                             sluice_error *err)
+/* The mean of measurements before and after what it is for: the speed of a disk that others use
+ * too changes from one second to the next. */
+static sluice_status measure_disk(const sluice_plan_options *options, const char *path,
+                                  sluice_disk_speed *disk, sluice_error *err)
 {
-    const sluice_disk_options reading = {.io = options->io};
-    if (whole && !(disk->bytes_per_second > 0))
-        SLUICE_TRY(sluice_measure_disk(dir, &reading, disk, err));
-    SLUICE_TRY(run_resident(options, dir, small, whole, work, err));
-    work->disk_speed = disk->bytes_per_second;
-    work->top_k = small->top_k;
-    work->record_bytes = (double)blueprint->record.bytes;
-    work->shared_share = shared_share(blueprint);
-    if (!whole) return SLUICE_OK;
-    return run_streaming(options, dir, small, blueprint->record.bytes, work, &work->stream_speed,
-                         err);
+    const sluice_disk_options reading = {.io = options->io, .seconds = DISK_SECONDS};
+    double before = disk->bytes_per_second;
+    SLUICE_TRY(sluice_measure_disk(path, &reading, disk, err));
+    if (before > 0) disk->bytes_per_second = (before + disk->bytes_per_second) / 2;
+    return SLUICE_OK;
 }
 
-sluice_status sluice_plan_probe(const sluice_plan_options *options, const char *folder,
-                                const sluice_blueprint *blueprint, const char *experts,
-                                const char *trunk, bool whole, sluice_plan_work *work,
+/* What decoding gets is measured on the small model and told as a part of what its own files give
+ * at the time: files just written are read a sixth faster than others on some disks. */
+static sluice_status run_disk(const sluice_plan_options *options,
+                              const sluice_plan_subject *subject, const char *dir,
+                              const sluice_config *small, sluice_plan_work *work,
+                              sluice_disk_speed *disk, sluice_error *err)
+{
+    sluice_disk_speed here = {0};
+    if (subject->container) SLUICE_TRY(measure_disk(options, subject->container, disk, err));
+    SLUICE_TRY(measure_disk(options, dir, &here, err));
+    work->disk_speed = here.bytes_per_second;
+    SLUICE_TRY(run_streaming(options, dir, small, work, err));
+    SLUICE_TRY(measure_disk(options, dir, &here, err));
+    if (subject->container)
+        SLUICE_TRY(measure_disk(options, subject->container, disk, err));
+    else
+        *disk = here;
+    work->disk_speed = disk->bytes_per_second;
+    work->stream_speed *= disk->bytes_per_second / here.bytes_per_second;
+    return SLUICE_OK;
+}
+
+static sluice_status run_all(const sluice_plan_options *options, const sluice_plan_subject *subject,
+                             const char *dir, const sluice_config *small, sluice_plan_work *work,
+                             sluice_disk_speed *disk, sluice_error *err)
+{
+    SLUICE_TRY(run_resident(options, dir, small, subject->whole, work, err));
+    work->top_k = small->top_k;
+    work->record_bytes = (double)subject->blueprint->record.bytes;
+    work->shared_share = shared_share(subject->blueprint);
+    if (!subject->whole) return SLUICE_OK;
+    return run_disk(options, subject, dir, small, work, disk, err);
+}
+
+sluice_status sluice_plan_probe(const sluice_plan_options *options,
+                                const sluice_plan_subject *subject, sluice_plan_work *work,
                                 sluice_disk_speed *disk, sluice_error *err)
 {
-    const sluice_config *config = &blueprint->config;
-    sluice_config small = shrink(config, blueprint->record.bytes, whole);
+    const sluice_config *config = &subject->blueprint->config;
+    sluice_config small = shrink(config, subject->blueprint->record.bytes, subject->whole);
     char name[48];
     snprintf(name, sizeof name, ".sluice-plan-%ld", (long)getpid());
-    char *dir = sluice_file_join(folder, name);
+    char *dir = sluice_file_join(subject->folder, name);
     if (!dir) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for a path");
-    sluice_status status = write_model(options, &small, dir, experts, trunk, err);
-    if (status == SLUICE_OK)
-        status = run_all(options, dir, &small, blueprint, whole, work, disk, err);
+    sluice_status status = write_model(options, &small, dir, subject->experts, subject->trunk, err);
+    if (status == SLUICE_OK) status = run_all(options, subject, dir, &small, work, disk, err);
     sluice_folder_remove_tree(dir, NULL);
     free(dir);
     SLUICE_TRY(status);
