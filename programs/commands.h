@@ -16,6 +16,7 @@ extern const cli_command cli_command_importance;
 extern const cli_command cli_command_inspect;
 extern const cli_command cli_command_plan;
 extern const cli_command cli_command_render;
+extern const cli_command cli_command_report;
 extern const cli_command cli_command_run;
 extern const cli_command cli_command_serve;
 extern const cli_command cli_command_score;

@@ -102,6 +102,15 @@ static void check_members(reader *r, json_t *object, const char *what, const cha
     }
 }
 
+/* The tables show words of settings as they are. */
+static void check_words(reader *r, const report_words *words, const char *name)
+{
+    for (int i = 0; i < words->n; i++)
+        for (const char *c = words->at[i]; *c; c++)
+            if ((unsigned char)*c < ' ' || strchr("\"`|<>&", *c))
+                wrong(r, "holds a quote or another sign that tables cannot show", name);
+}
+
 static void read_setting(reader *r, json_t *value)
 {
     static const char *const known[] = {"name", "model", "flags", "convert", NULL};
@@ -121,6 +130,8 @@ static void read_setting(reader *r, json_t *value)
         wrong(r, "must be a path", "model");
     read_words(r, json_object_get(value, "flags"), "flags", false, &s->flags);
     read_words(r, json_object_get(value, "convert"), "convert", false, &s->convert);
+    check_words(r, &s->flags, "flags");
+    check_words(r, &s->convert, "convert");
     for (int i = 0; r->status == CLI_OK && i < c->n_settings - 1; i++)
         if (!strcmp(c->settings[i].name, s->name)) wrong(r, "is the name of two settings", s->name);
 }

@@ -1,7 +1,7 @@
 /* What "sluice report" compares: a list of settings, and what is measured of each.
  *
  * A file of JSON; several are one after the other: their settings together, anything else in one of
- * them alone. Paths are relative to the file's folder. doc/eval.md describes the members. */
+ * them alone. Paths are relative to the file's folder. doc/levers.md describes the members. */
 #ifndef SLUICE_PROGRAMS_REPORT_CONFIG_H
 #define SLUICE_PROGRAMS_REPORT_CONFIG_H
 

@@ -7,6 +7,18 @@
 
 static const report_value unknown = {NAN, NAN, NAN};
 
+void report_row_clear(report_row *row, const report_setting *setting)
+{
+    *row = (report_row){.setting = setting};
+    report_value *const values[] = {&row->perplexity, &row->ratio, &row->kl,     &row->top_1,
+                                    &row->tasks_mean, &row->loads, &row->decode, &row->prefill,
+                                    &row->bytes,      &row->hits,  &row->memory, &row->size};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        *values[i] = unknown;
+    for (size_t i = 0; i < REPORT_TASKS_MAX; i++)
+        row->tasks[i] = unknown;
+}
+
 static double number(const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
@@ -20,14 +32,15 @@ static report_value interval(const json_t *value)
 
 void report_take_perplexity(report_row *row, const json_t *ppl)
 {
+    double loads = number(ppl, "experts_per_token");
     row->perplexity = interval(json_object_get(json_object_get(ppl, "all"), "perplexity"));
+    row->loads = (report_value){loads, NAN, NAN};
 }
 
 void report_take_divergence(report_row *row, const json_t *kld)
 {
     row->kl = interval(json_object_get(kld, "kl"));
     row->top_1 = interval(json_object_get(kld, "top_1"));
-    row->ratio = interval(json_object_get(kld, "ratio"));
 }
 
 void report_take_task(report_row *row, int32_t task, const json_t *result)
@@ -96,12 +109,16 @@ void report_take_bench(report_row *row, const json_t *rounds)
 void report_finish(report_result *result)
 {
     int32_t tasks = result->config->n_tasks;
+    report_row *reference = &result->rows[0];
+    reference->kl = (report_value){0, 0, 0};
+    reference->top_1 = (report_value){1, 1, 1};
     for (int32_t i = 0; i < result->config->n_settings; i++) {
         report_row *row = &result->rows[i];
         double sum = 0;
         for (int32_t t = 0; t < tasks; t++)
             sum += row->tasks[t].value;
         row->tasks_mean = (report_value){tasks ? sum / tasks : NAN, NAN, NAN};
+        row->ratio = (report_value){row->perplexity.value / reference->perplexity.value, NAN, NAN};
     }
 }
 
@@ -152,16 +169,25 @@ void report_print_escaped(FILE *out, const char *text)
     }
 }
 
+void report_print_number(FILE *out, double value, int decimals)
+{
+    if (isfinite(value))
+        fprintf(out, "%.*f", decimals, value);
+    else
+        fputc('-', out);
+}
+
+static void print_words(FILE *out, const char *first, const report_words *words)
+{
+    fputs(first, out);
+    for (int i = 0; i < words->n; i++)
+        fprintf(out, "%s%s", i || *first ? " " : "", words->at[i]);
+}
+
 void report_print_flags(FILE *out, const report_setting *setting)
 {
-    if (setting->convert.n) fputs("convert", out);
-    for (int i = 0; i < setting->convert.n; i++) {
-        fputc(' ', out);
-        report_print_escaped(out, setting->convert.at[i]);
-    }
+    if (setting->convert.n) print_words(out, "convert", &setting->convert);
     if (setting->convert.n && setting->flags.n) fputs("; ", out);
-    for (int i = 0; i < setting->flags.n; i++) {
-        if (i) fputc(' ', out);
-        report_print_escaped(out, setting->flags.at[i]);
-    }
+    if (setting->flags.n) print_words(out, "", &setting->flags);
+    if (!setting->convert.n && !setting->flags.n) fputc('-', out);
 }
