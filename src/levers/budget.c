@@ -7,6 +7,7 @@
 #include "levers/allocation.h"
 
 #define UNITS_A_LOAD 16
+#define COST_MAX 1e30 /* of sums that no model gives */
 
 /* The squared error, with gains, at a mean number of loads: straight between the ks on both sides.
  */
@@ -58,9 +59,10 @@ static void fill(const sluice_calibration *c, sluice_allocation_option *options)
         for (int32_t i = 0; i < per_layer; i++) {
             /* by_mass lies behind by_k */
             const sluice_calibration_choice *choice = &c->layer[l].by_k[i];
+            double cost = sluice_budget_cost(c, l, choice);
             options[l * per_layer + i] = (sluice_allocation_option){
                 (int32_t)ceil(choice->loads / tokens * UNITS_A_LOAD - 1e-9),
-                sluice_budget_cost(c, l, choice)};
+                cost < COST_MAX ? cost : COST_MAX};
         }
 }
 
@@ -82,6 +84,8 @@ sluice_status sluice_budget_rules(const sluice_calibration *c, double loads,
 {
     double all = (double)c->layers * c->top_k;
     if (!(loads >= 0)) return sluice_fail(err, SLUICE_USAGE, "a budget of %g loads", loads);
+    if (!c->windows_done)
+        return sluice_fail(err, SLUICE_USAGE, "the calibration has not measured anything yet");
     int32_t units = (int32_t)((loads < all ? loads : all) * UNITS_A_LOAD);
     int32_t per_layer = c->top_k + 1 + SLUICE_CALIBRATION_MASSES;
     sluice_allocation_option *options =

@@ -1,6 +1,7 @@
 /* The sums of a calibration in memory (see calibration.h). */
 #include "levers/calibration.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 float sluice_calibration_mass(int32_t i)
@@ -44,15 +45,17 @@ void sluice_calibration_free(sluice_calibration *calibration)
 
 double sluice_calibration_gain(const sluice_calibration_choice *choice)
 {
-    bool any = choice->part_squared > 0 && choice->dot > 0;
-    return any ? choice->dot / choice->part_squared : 0;
+    double gain = choice->part_squared > 0 ? choice->dot / choice->part_squared : 0;
+    return gain > 0 ? fmin(gain, SLUICE_GAIN_MAX) : 0;
 }
 
 double sluice_calibration_gain_error(const sluice_calibration_layer *layer,
                                      const sluice_calibration_choice *choice)
 {
+    double gain = sluice_calibration_gain(choice);
     /* Without experts the error is all that they add. */
-    double left = layer->by_k[0].error_squared - sluice_calibration_gain(choice) * choice->dot;
+    double left =
+        layer->by_k[0].error_squared - gain * (2 * choice->dot - gain * choice->part_squared);
     return left > 0 ? left : 0;
 }
 

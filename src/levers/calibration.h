@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "format/config.h"
+#include "model/policy.h"
 #include "sluice/calibrate.h"
 
 /* The shares of the gates that are measured: 0.05, 0.10 ... 0.95. */

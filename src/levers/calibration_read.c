@@ -46,8 +46,9 @@ static sluice_status get_real(const reader *r, const json_t *array, size_t i, co
     return SLUICE_OK;
 }
 
+/* loads_max: all experts of all tokens. */
 static sluice_status read_choices(const reader *r, const json_t *object, const char *key, int32_t n,
-                                  sluice_calibration_choice *choices)
+                                  double loads_max, sluice_calibration_choice *choices)
 {
     const json_t *by = sluice_jansson_get(object, key), *loads, *cosine, *stream, *error, *part,
                  *dot, *effect;
@@ -61,6 +62,7 @@ static sluice_status read_choices(const reader *r, const json_t *object, const c
     SLUICE_TRY(get_array(r, by, "effect", n, &effect));
     for (size_t i = 0; i < (size_t)n; i++) {
         SLUICE_TRY(get_real(r, loads, i, "loads", 0, &choices[i].loads));
+        if (choices[i].loads > loads_max) return wrong(r, "loads", "are more than all experts");
         SLUICE_TRY(get_real(r, cosine, i, "cosine", -SUM_MAX, &choices[i].cosine));
         SLUICE_TRY(get_real(r, stream, i, "cosine_stream", -SUM_MAX, &choices[i].cosine_stream));
         SLUICE_TRY(get_real(r, error, i, "error_squared", 0, &choices[i].error_squared));
@@ -98,8 +100,9 @@ static sluice_status read_layer(const reader *r, const json_t *from, sluice_cali
             return wrong(r, "uses", "holds what is not a count");
         layer->uses[i] = json_integer_value(entry);
     }
-    SLUICE_TRY(read_choices(r, from, "by_k", c->top_k + 1, layer->by_k));
-    return read_choices(r, from, "by_mass", SLUICE_CALIBRATION_MASSES, layer->by_mass);
+    double loads_max = sluice_calibration_tokens(c) * c->top_k;
+    SLUICE_TRY(read_choices(r, from, "by_k", c->top_k + 1, loads_max, layer->by_k));
+    return read_choices(r, from, "by_mass", SLUICE_CALIBRATION_MASSES, loads_max, layer->by_mass);
 }
 
 static sluice_status read_int(const reader *r, const json_t *root, const char *key, int64_t low,

@@ -9,7 +9,6 @@
 #include "os/file.h"
 
 #define FILE_BYTES_MAX ((size_t)1 << 20)
-#define GAIN_MAX 16
 
 typedef struct tiers {
     const char *name;
@@ -103,7 +102,8 @@ static sluice_status read_rules(const json_t *root, const char *name, int32_t la
         rules[i] = (sluice_policy_rule){(int32_t)json_integer_value(k), 1, 0};
         if (masses) SLUICE_TRY(get_number(masses, "mass", i, false, 1, name, &rules[i].mass, err));
         if (gains)
-            SLUICE_TRY(get_number(gains, "gain", i, true, GAIN_MAX, name, &rules[i].gain, err));
+            SLUICE_TRY(
+                get_number(gains, "gain", i, true, SLUICE_GAIN_MAX, name, &rules[i].gain, err));
     }
     return SLUICE_OK;
 }

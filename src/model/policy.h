@@ -24,6 +24,8 @@
 
 #include "base/status.h"
 
+#define SLUICE_GAIN_MAX 16
+
 typedef struct sluice_policy_rule {
     int32_t k;  /* experts of a row at most; 0: the shared expert alone */
     float mass; /* 0 to 1; 1: all k */
