@@ -155,8 +155,10 @@ static bool place_label(const chart *c, int32_t i, const box *taken, int32_t n, 
 {
     double x = x_of(c, c->result->rows[i].decode.value), y = y_of(c, value_of(c, i));
     double wide = LETTER * (double)strlen(c->result->rows[i].setting->name);
-    static const double places[][3] = {{8, 0, 0},     {-8, 0, -1},  {6, -12, 0},    {6, 12, 0},
-                                       {-6, -12, -1}, {-6, 12, -1}, {0, -14, -0.5}, {0, 14, -0.5}};
+    /* not on the level of the point, where the range of its speed is drawn, if that can be */
+    static const double places[][3] = {{5, -12, 0},    {5, 12, 0}, {-5, -12, -1}, {-5, 12, -1},
+                                       {0, -14, -0.5}, {8, 0, 0},  {0, 14, -0.5}, {-8, 0, -1},
+                                       {5, -24, 0},    {5, 24, 0}};
     for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
         double left = x + places[p][0] + places[p][2] * wide, top = y + places[p][1] - LINE / 2.0;
         *place = (box){left, top, left + wide, top + LINE};
