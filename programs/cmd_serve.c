@@ -63,6 +63,9 @@ static const cli_option options[] = {
     {"body", 0, CLI_SIZE, "SIZE", AT(body_bytes_max), 0, 0, "Largest request (32MiB)."},
     {"timeout", 0, CLI_INTEGER, "SECONDS", AT(timeout_s), 1, 86400,
      "Time that a client may take to send a request, or to take a piece of the answer (60)."},
+    {"time-limit", 0, CLI_INTEGER, "SECONDS", AT(time_limit_s), 0, 604800,
+     "Time that a request may take in all; its answer then ends where it is, as at max_tokens, and "
+     "one that has not begun is refused (0: none)."},
     {"log-prompts", 0, CLI_FLAG, NULL, AT(log_prompts), 0, 0,
      "Write every prompt and answer to stderr."},
     {"quiet", 0, CLI_FLAG, NULL, AT(quiet), 0, 0, "Nothing on stderr but errors."},

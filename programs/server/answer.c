@@ -164,15 +164,6 @@ static int32_t count_reasoning(const server_answer *a)
     return a->count;
 }
 
-static void count_tokens(server_answer *a)
-{
-    server_counters *counters = &a->server->counters;
-    a->reasoning_count = count_reasoning(a);
-    atomic_fetch_add(&counters->prompt_tokens, (unsigned long long)a->prompt_count);
-    atomic_fetch_add(&counters->cached_tokens, (unsigned long long)a->cached);
-    atomic_fetch_add(&counters->answer_tokens, (unsigned long long)a->count);
-}
-
 /* The job ended: nothing changes it any more. */
 static void end(server_answer *a)
 {
@@ -183,7 +174,7 @@ static void end(server_answer *a)
     a->count = job->count;
     if (a->finish == SERVER_FINISH_STOP_TEXT) a->stop = job->request.stops[job->stop];
     if (sluice_reply_reader_finish(a->reader, NULL) != SLUICE_OK) a->content.failed = true;
-    count_tokens(a);
+    a->reasoning_count = count_reasoning(a);
     if (a->finish == SERVER_FINISH_STOP && !a->content.failed) {
         json_t *message = server_answer_message(a);
         server_replay_note(a->server->replay, &a->chat, message, job->request.prompt.ids,

@@ -101,10 +101,6 @@ static json_t *usage(const completion *c)
         cached += c->jobs[i]->cached;
         answer += c->jobs[i]->count;
     }
-    server_counters *counters = &c->server->counters;
-    atomic_fetch_add(&counters->prompt_tokens, (unsigned long long)prompt);
-    atomic_fetch_add(&counters->cached_tokens, (unsigned long long)cached);
-    atomic_fetch_add(&counters->answer_tokens, (unsigned long long)answer);
     return server_openai_usage(prompt, cached, answer, 0);
 }
 

@@ -2,7 +2,9 @@
 #include "server/deadline.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -10,6 +12,8 @@ struct server_deadline {
     server_deadline *next, *previous;
     int socket;
     time_t since; /* of the client's turn; 0: ours */
+    const char *late;
+    bool told; /* its connection is over, and nobody's turn any more */
 };
 
 struct server_deadlines {
@@ -17,15 +21,38 @@ struct server_deadlines {
     pthread_cond_t stopped;
     pthread_t thread;
     server_deadline *first;
+    atomic_ullong *counter;
     int seconds;
     bool stopping;
 };
+
+/* What a client that was told may take to read it and close the connection. */
+enum { TOLD_SECONDS = 2 };
 
 static time_t now(void)
 {
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
     return at.tv_sec + 1; /* never 0 */
+}
+
+/* Closed for sending first: what the client still sends must not discard what it is told. */
+static void tell(server_deadlines *d, server_deadline *at)
+{
+    if (send(at->socket, at->late, strlen(at->late), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        atomic_fetch_add(d->counter, 1);
+    shutdown(at->socket, SHUT_WR);
+    at->told = true;
+    at->since = now();
+}
+
+static void look(server_deadlines *d, server_deadline *at)
+{
+    if (!at->since || now() - at->since <= (at->told ? TOLD_SECONDS : d->seconds)) return;
+    if (at->late && !at->told)
+        tell(d, at);
+    else
+        shutdown(at->socket, SHUT_RDWR);
 }
 
 static void *watch(void *context)
@@ -38,18 +65,20 @@ static void *watch(void *context)
         wake.tv_sec += 1;
         pthread_cond_timedwait(&d->stopped, &d->mutex, &wake);
         for (server_deadline *at = d->first; at; at = at->next)
-            if (at->since && now() - at->since > d->seconds) shutdown(at->socket, SHUT_RDWR);
+            look(d, at);
     }
     pthread_mutex_unlock(&d->mutex);
     return NULL;
 }
 
-sluice_status server_deadlines_new(int seconds, server_deadlines **out, sluice_error *err)
+sluice_status server_deadlines_new(int seconds, atomic_ullong *told, server_deadlines **out,
+                                   sluice_error *err)
 {
     server_deadlines *d = calloc(1, sizeof *d);
     pthread_condattr_t attributes;
     if (d) {
         d->seconds = seconds;
+        d->counter = told;
         pthread_mutex_init(&d->mutex, NULL);
         pthread_condattr_init(&attributes);
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -105,20 +134,28 @@ void server_deadline_end(server_deadlines *d, server_deadline *deadline)
     free(deadline);
 }
 
-static void set(server_deadlines *d, server_deadline *deadline, time_t since)
+static void set(server_deadlines *d, server_deadline *deadline, time_t since, const char *late)
 {
     if (!deadline) return;
     pthread_mutex_lock(&d->mutex);
-    deadline->since = since;
+    if (!deadline->told) {
+        deadline->since = since;
+        deadline->late = late;
+    }
     pthread_mutex_unlock(&d->mutex);
 }
 
-void server_deadline_client(server_deadlines *d, server_deadline *deadline)
+void server_deadline_sends(server_deadlines *d, server_deadline *deadline, const char *late)
 {
-    set(d, deadline, now());
+    set(d, deadline, now(), late);
 }
 
-void server_deadline_server(server_deadlines *d, server_deadline *deadline)
+void server_deadline_takes(server_deadlines *d, server_deadline *deadline)
 {
-    set(d, deadline, 0);
+    set(d, deadline, now(), NULL);
+}
+
+void server_deadline_ours(server_deadlines *d, server_deadline *deadline)
+{
+    set(d, deadline, 0, NULL);
 }

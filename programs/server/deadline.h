@@ -1,28 +1,37 @@
 /* Deadlines of connections: a client may neither send its request nor take its answer at leisure.
  *
  * libmicrohttpd's own timeout starts again with every byte, which a slow client sends one of now
- * and then. So each connection says which of three things it is doing and since when, and a thread
- * shuts down the sockets of those that take too long. */
+ * and then. So each connection says whose turn it is and since when, and a thread shuts down the
+ * sockets of clients that take too long. One that is still sending is told first: the answer is
+ * written to the socket past libmicrohttpd, which has sent nothing of its own then and cannot any
+ * more. */
 #ifndef SLUICE_PROGRAMS_SERVER_DEADLINE_H
 #define SLUICE_PROGRAMS_SERVER_DEADLINE_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <stdatomic.h>
 
 #include "sluice/status.h"
 
 typedef struct server_deadlines server_deadlines;
 typedef struct server_deadline server_deadline;
 
-sluice_status server_deadlines_new(int seconds, server_deadlines **out, sluice_error *err);
+/* told: counts those that were told that they are late; it must outlive the deadlines. */
+sluice_status server_deadlines_new(int seconds, atomic_ullong *told, server_deadlines **out,
+                                   sluice_error *err);
 void server_deadlines_free(server_deadlines *deadlines); /* after all connections have ended */
 
 /* NULL without memory. The socket must stay open until server_deadline_end. */
 server_deadline *server_deadline_begin(server_deadlines *deadlines, int socket);
 void server_deadline_end(server_deadlines *deadlines, server_deadline *deadline);
 
-/* The client is at it: its time begins now. Or we are, and take what we need. NULL is allowed. */
-void server_deadline_client(server_deadlines *deadlines, server_deadline *deadline);
-void server_deadline_server(server_deadlines *deadlines, server_deadline *deadline);
+/* Whose turn begins now; without a deadline (NULL) nothing happens.
+ * sends: the client's, to send a request. late: the whole HTTP response for one that does not get
+ *     done, which must outlive the deadlines; NULL: none, as between requests.
+ * takes: the client's, to take an answer.
+ * ours: we take what time we need. */
+void server_deadline_sends(server_deadlines *deadlines, server_deadline *deadline,
+                           const char *late);
+void server_deadline_takes(server_deadlines *deadlines, server_deadline *deadline);
+void server_deadline_ours(server_deadlines *deadlines, server_deadline *deadline);
 
 #endif

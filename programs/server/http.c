@@ -23,6 +23,7 @@ struct server_http {
     server *server;
     struct MHD_Daemon *daemon;
     server_deadlines *deadlines;
+    server_buffer late[2]; /* for clients too slow to send a request, by API */
 };
 
 struct server_request {
@@ -145,7 +146,7 @@ static ssize_t stream_read(void *context, uint64_t position, char *out, size_t m
 {
     streaming *s = context;
     (void)position;
-    server_deadline_server(s->http->deadlines, s->deadline);
+    server_deadline_ours(s->http->deadlines, s->deadline);
     while (s->taken == s->pending.length && !s->over) {
         server_buffer_clear(&s->pending);
         s->taken = 0;
@@ -157,7 +158,7 @@ static ssize_t stream_read(void *context, uint64_t position, char *out, size_t m
     if (n == 0) return MHD_CONTENT_READER_END_OF_STREAM;
     memcpy(out, s->pending.bytes + s->taken, n);
     s->taken += n;
-    server_deadline_client(s->http->deadlines, s->deadline);
+    server_deadline_takes(s->http->deadlines, s->deadline);
     return (ssize_t)n;
 }
 
@@ -194,7 +195,7 @@ static enum MHD_Result deliver(server_request *request)
     if (!request->response) return MHD_NO;
     struct MHD_Response *response = request->response;
     request->response = NULL;
-    server_deadline_client(request->http->deadlines, request->deadline);
+    server_deadline_takes(request->http->deadlines, request->deadline);
     enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
     MHD_destroy_response(response);
     return result;
@@ -268,22 +269,36 @@ static void parse_body(server_request *request)
     server_buffer_free(&request->body);
 }
 
+static server_deadline *deadline_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
 static server_request *request_new(server_http *http, struct MHD_Connection *connection,
                                    const char *method, const char *path)
 {
     server_request *request = calloc(1, sizeof *request);
     if (!request) return NULL;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     request->http = http;
     request->connection = connection;
-    request->deadline = info ? info->socket_context : NULL;
+    request->deadline = deadline_of(connection);
     request->path = path;
     request->api = server_route_api(path);
     if (header(request, "anthropic-version")) request->api = SERVER_API_ANTHROPIC;
     request->preflight = http->server->options.cors && !strcmp(method, "OPTIONS");
     atomic_fetch_add(&http->server->counters.requests, 1);
     return request;
+}
+
+/* The first line of a request is there. */
+static void *on_path(void *context, const char *path, struct MHD_Connection *connection)
+{
+    server_http *http = context;
+    server_deadline_sends(http->deadlines, deadline_of(connection),
+                          http->late[server_route_api(path)].bytes);
+    return NULL;
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
@@ -308,7 +323,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         *upload_size = 0;
         return MHD_YES;
     }
-    server_deadline_server(http->deadlines, request->deadline);
+    server_deadline_ours(http->deadlines, request->deadline);
     if (!strcmp(method, "POST")) parse_body(request);
     if (request->error.status)
         server_answer_error(request);
@@ -325,7 +340,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     (void)connection;
     (void)code;
     if (!request) return;
-    server_deadline_client(http->deadlines, request->deadline);
+    server_deadline_sends(http->deadlines, request->deadline, NULL);
     if (request->response) MHD_destroy_response(request->response);
     server_buffer_free(&request->body);
     json_decref(request->json);
@@ -341,6 +356,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         *socket_context = info ? server_deadline_begin(http->deadlines, info->connect_fd) : NULL;
+        server_deadline_sends(http->deadlines, *socket_context,
+                              http->late[SERVER_API_OPENAI].bytes);
     } else {
         server_deadline_end(http->deadlines, *socket_context);
         *socket_context = NULL;
@@ -355,6 +372,31 @@ static void on_log(void *context, const char *format, va_list args)
     (void)args;
 }
 
+/* What a client is told that does not get its request sent. */
+static void make_late(server_http *http, server_api api)
+{
+    server_error err = {0};
+    server_buffer body = {0}, *out = &http->late[api];
+    server_error_set(&err, 408, "request_timeout", NULL,
+                     "the request took longer than %d s to come", http->server->options.timeout_s);
+    server_buffer_json(&body, server_error_json(api, &err));
+    server_buffer_printf(out,
+                         "HTTP/1.1 %d Request Timeout\r\nContent-Type: application/json\r\n"
+                         "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+                         server_error_status(api, &err), body.length);
+    server_buffer_append(out, body.bytes ? body.bytes : "", body.length);
+    if (out->failed || body.failed) server_buffer_free(out); /* it is cut off without a word */
+    server_buffer_free(&body);
+}
+
+static void http_free(server_http *http)
+{
+    server_deadlines_free(http->deadlines);
+    server_buffer_free(&http->late[SERVER_API_OPENAI]);
+    server_buffer_free(&http->late[SERVER_API_ANTHROPIC]);
+    free(http);
+}
+
 sluice_status server_http_start(server *s, server_http **out, int *port, sluice_error *err)
 {
     int listening;
@@ -366,25 +408,27 @@ sluice_status server_http_start(server *s, server_http **out, int *port, sluice_
     http->server = s;
     sluice_status status = server_listen(s->options.host, port, &listening, err);
     if (status == SLUICE_OK) {
-        status = server_deadlines_new(s->options.timeout_s, &http->deadlines, err);
+        make_late(http, SERVER_API_OPENAI);
+        make_late(http, SERVER_API_ANTHROPIC);
+        status = server_deadlines_new(s->options.timeout_s, &s->counters.errors_client,
+                                      &http->deadlines, err);
         if (status != SLUICE_OK) close(listening);
     }
     if (status != SLUICE_OK) {
-        free(http);
+        http_free(http);
         return status;
     }
-    http->daemon =
-        MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
-                             MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG,
-                         0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-                         MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)s->options.connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                         (size_t)64 << 10, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-                         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+    http->daemon = MHD_start_daemon(
+        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+            MHD_USE_ITC | MHD_USE_ERROR_LOG,
+        0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)s->options.connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 << 10,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, http, MHD_OPTION_URI_LOG_CALLBACK, on_path, http, MHD_OPTION_END);
     if (!http->daemon) {
         close(listening);
-        server_deadlines_free(http->deadlines);
-        free(http);
+        http_free(http);
         *err = (sluice_error){SLUICE_IO, "the HTTP server could not be started"};
         return err->code;
     }
@@ -402,6 +446,5 @@ void server_http_stop(server_http *http)
 {
     if (!http) return;
     MHD_stop_daemon(http->daemon);
-    server_deadlines_free(http->deadlines);
-    free(http);
+    http_free(http);
 }

@@ -29,6 +29,13 @@ static bool allocate(server_job *job)
            (!r->prompt_logprobs || job->prompt_logprobs);
 }
 
+static uint64_t now_us(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (uint64_t)at.tv_sec * 1000000u + (uint64_t)at.tv_nsec / 1000u;
+}
+
 server_job *server_job_new(server_job_request *request)
 {
     server_job *job = calloc(1, sizeof *job);
@@ -38,6 +45,7 @@ server_job *server_job_new(server_job_request *request)
     }
     job->request = *request;
     *request = (server_job_request){0};
+    job->arrived_us = now_us();
     atomic_init(&job->references, 1);
     atomic_init(&job->cancelled, false);
     pthread_mutex_init(&job->mutex, NULL);
@@ -141,4 +149,17 @@ void server_job_fail(server_job *job, const sluice_error *err)
     server_error_from(&job->error, err);
     pthread_mutex_unlock(&job->mutex);
     server_job_end(job, SERVER_FINISH_FAILED, "", 0);
+}
+
+uint64_t server_job_age_us(const server_job *job)
+{
+    return now_us() - job->arrived_us;
+}
+
+void server_job_late(server_job *job, int32_t seconds)
+{
+    pthread_mutex_lock(&job->mutex);
+    server_error_set(&job->error, 503, "timeout", NULL,
+                     "no answer had begun after %d s, which is this server's limit", seconds);
+    pthread_mutex_unlock(&job->mutex);
 }

@@ -53,6 +53,7 @@ typedef struct server_job {
     server_job_request request;
     atomic_int references;
     atomic_bool cancelled;
+    uint64_t arrived_us;
 
     pthread_mutex_t mutex; /* over all below */
     pthread_cond_t changed;
@@ -92,5 +93,10 @@ void server_job_token(server_job *job, int32_t token, const server_logprob *logp
                       const char *text, size_t length);
 void server_job_end(server_job *job, server_finish finish, const char *text, size_t length);
 void server_job_fail(server_job *job, const sluice_error *err);
+
+/* Says that the server's limit of seconds is over; the job is yet to be ended, as failed. */
+void server_job_late(server_job *job, int32_t seconds);
+
+uint64_t server_job_age_us(const server_job *job); /* since it was made */
 
 #endif

@@ -25,6 +25,12 @@ static void write_server(server_buffer *out, server *s, const server_scheduler_s
            (double)atomic_load(&c->cached_tokens));
     metric(out, "answer_tokens_total", "counter", "Tokens of answers.",
            (double)atomic_load(&c->answer_tokens));
+    server_histogram_write(&c->queued, "queue_seconds", "Time that requests waited for a place.",
+                           out);
+    server_histogram_write(&c->first_token, "first_token_seconds",
+                           "Time from a request's arrival to its answer's first token.", out);
+    server_histogram_write(&c->answered, "answer_seconds",
+                           "Time from a request's arrival to the end of its answer.", out);
     metric(out, "sequences_active", "gauge", "Requests in the running batch.", state->active);
     metric(out, "sequences_prefilling", "gauge", "Of them, those whose prompt is being read.",
            state->prefilling);
@@ -61,6 +67,8 @@ static void write_engine(server_buffer *out, const sluice_stats *e)
            (double)e->expert_requests);
     metric(out, "expert_hits_total", "counter", "Of them, found in memory.",
            (double)e->expert_hits);
+    metric(out, "expert_hit_rate", "gauge", "Share of experts found in memory, since the start.",
+           e->expert_requests ? (double)e->expert_hits / (double)e->expert_requests : 0);
     metric(out, "expert_bytes_read_total", "counter", "Bytes of experts read from disk.",
            (double)e->expert_bytes_read);
     metric(out, "expert_wait_seconds_total", "counter", "Time spent waiting for the disk.",

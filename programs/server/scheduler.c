@@ -78,19 +78,27 @@ static server_job *next_job(server_scheduler *scheduler)
     return job;
 }
 
-/* Jobs whose clients went away while they waited. Under the lock. */
-static void drop_cancelled(server_scheduler *scheduler)
+static bool is_late(const server_scheduler *scheduler, const server_job *job)
+{
+    int32_t limit_s = scheduler->server->options.time_limit_s;
+    return limit_s && server_job_age_us(job) >= (uint64_t)limit_s * 1000000u;
+}
+
+/* Jobs that waited too long, or whose clients went away meanwhile. Under the lock. */
+static void drop_waiting(server_scheduler *scheduler)
 {
     server_job **at = &scheduler->first;
     while (*at) {
         server_job *job = *at;
-        if (!atomic_load(&job->cancelled) && !scheduler->stopping) {
+        bool cancelled = atomic_load(&job->cancelled) || scheduler->stopping;
+        if (!cancelled && !is_late(scheduler, job)) {
             at = &job->next;
             continue;
         }
         *at = job->next;
         scheduler->state.queued--;
-        server_job_end(job, SERVER_FINISH_CANCELLED, "", 0);
+        if (!cancelled) server_job_late(job, scheduler->server->options.time_limit_s);
+        server_job_end(job, cancelled ? SERVER_FINISH_CANCELLED : SERVER_FINISH_FAILED, "", 0);
         server_job_release(job);
     }
     scheduler->last = at;
@@ -111,12 +119,21 @@ static server_sequence *free_place(server_scheduler *scheduler)
     return NULL;
 }
 
-static void leave_cancelled(server_scheduler *scheduler, bool all)
+/* Whose client went away, or whose time is over: what there is of an answer is the answer then. */
+static void leave(server_scheduler *scheduler, bool all)
 {
     for (int32_t i = 0; i < scheduler->parallel; i++) {
         server_sequence *sequence = &scheduler->sequences[i];
-        if (sequence->job && (all || atomic_load(&sequence->job->cancelled)))
+        server_job *job = sequence->job;
+        if (!job) continue;
+        if (all || atomic_load(&job->cancelled)) {
             server_sequence_end(sequence, SERVER_FINISH_CANCELLED, scheduler->keep, NULL);
+        } else if (is_late(scheduler, job) && job->count > 0) {
+            server_sequence_end(sequence, SERVER_FINISH_LENGTH, scheduler->keep, NULL);
+        } else if (is_late(scheduler, job)) {
+            server_job_late(job, scheduler->server->options.time_limit_s);
+            server_sequence_end(sequence, SERVER_FINISH_FAILED, scheduler->keep, NULL);
+        }
     }
 }
 
@@ -125,8 +142,8 @@ static bool admit(server_scheduler *scheduler)
 {
     pthread_mutex_lock(&scheduler->mutex);
     for (;;) {
-        leave_cancelled(scheduler, scheduler->stopping);
-        drop_cancelled(scheduler);
+        leave(scheduler, scheduler->stopping);
+        drop_waiting(scheduler);
         server_sequence *place;
         server_job *job;
         while ((place = free_place(scheduler)) && (job = next_job(scheduler))) {

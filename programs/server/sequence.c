@@ -60,6 +60,7 @@ bool server_sequence_begin(server_sequence *seq, server_job *job, server_keep *k
     pthread_mutex_lock(&job->mutex);
     job->cached = seq->prefilled;
     pthread_mutex_unlock(&job->mutex);
+    server_histogram_add(&seq->server->counters.queued, server_job_age_us(job));
     return true;
 }
 
@@ -124,6 +125,8 @@ static sluice_status take(server_sequence *seq, int32_t token, const server_logp
     sluice_status status = sluice_detokenizer_push(seq->detokenizer, token, &text, &length, err);
     if (status != SLUICE_OK) return status;
     int stop = server_stop_text_feed(&seq->stop, text, length, &shown, &shown_length);
+    if (job->count == 0)
+        server_histogram_add(&seq->server->counters.first_token, server_job_age_us(job));
     server_job_token(job, token, logprobs, shown, shown_length);
     seq->next = token;
     if (stop >= 0) {
@@ -201,10 +204,22 @@ static void flush(server_sequence *seq, server_finish finish)
     server_buffer_free(&tail);
 }
 
+static void count_tokens(const server_sequence *seq, server_finish finish)
+{
+    server_counters *counters = &seq->server->counters;
+    const server_job *job = seq->job;
+    atomic_fetch_add(&counters->prompt_tokens, (unsigned long long)seq->prefilled);
+    atomic_fetch_add(&counters->cached_tokens, (unsigned long long)job->cached);
+    atomic_fetch_add(&counters->answer_tokens, (unsigned long long)job->count);
+    if (finish != SERVER_FINISH_CANCELLED && finish != SERVER_FINISH_FAILED)
+        server_histogram_add(&counters->answered, server_job_age_us(job));
+}
+
 void server_sequence_end(server_sequence *seq, server_finish finish, server_keep *keep,
                          const sluice_error *err)
 {
     server_job *job = seq->job;
+    count_tokens(seq, finish);
     bool whole = finish == SERVER_FINISH_STOP || finish == SERVER_FINISH_LENGTH;
     if (whole && job->request.keep) server_keep_take(keep, seq->session, job->request.to_file);
     if (err)

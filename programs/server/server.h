@@ -11,12 +11,13 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "server/histogram.h"
 #include "sluice/grammar.h"
 #include "sluice/sluice.h"
 
 typedef struct server_options {
     const char *host, *api_key, *cors, *aliases, *state;
-    int32_t port, parallel, queue_max, connections_max, slice, timeout_s;
+    int32_t port, parallel, queue_max, connections_max, slice, timeout_s, time_limit_s;
     uint64_t body_bytes_max, keep_bytes, state_bytes;
     bool no_keep, log_prompts, quiet;
 } server_options;
@@ -25,6 +26,7 @@ typedef struct server_options {
 typedef struct server_counters {
     atomic_ullong requests, errors_client, errors_server, cancelled;
     atomic_ullong prompt_tokens, cached_tokens, answer_tokens;
+    server_histogram queued, first_token, answered; /* from a request's arrival on */
 } server_counters;
 
 struct server_scheduler;

@@ -33,7 +33,9 @@ answer 405 '.error.message | test("GET")'
 get /metrics
 [ "$code" = 200 ] || fail "metrics: $code"
 has out "# TYPE sluice_requests_total counter"
-has out "sluice_memory_bytes "
+for name in prompt_tokens_total answer_tokens_total queue_length queue_seconds_count expert_hit_rate expert_bytes_read_total expert_wait_seconds_total memory_bytes; do
+    has out "sluice_$name "
+done
 
 post /tokenize '{"content": "Hello <|im_end|>"}'
 answer 200 '.count == (.tokens | length) and (.tokens | index(8178) | not)'
@@ -91,16 +93,24 @@ jq -n '{messages: [{role: "user", content: ("word " * 9000)}]}' >"$scratch/long"
 post /v1/chat/completions "@$scratch/long"
 answer 400 '.error.code == "context_length_exceeded"'
 
-# A slow client is cut off: it gets no answer, and others are served meanwhile.
+# A slow client is told so in its API's shape and cut off, in its body or in its headers; others are served meanwhile.
 trap '' PIPE
-exec 8<>"/dev/tcp/127.0.0.1/$port"
-printf 'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n' >&8
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
-    printf 'x' >&8 2>/dev/null || break
-    sleep 0.5
-done
-! read -r -t 1 line <&8 || fail "a slow client was answered: $line"
-exec 8>&- 8<&-
+slowly() { # slowly PATH PIECE: sends a request whose body, or else whose headers, never end
+    exec 8<>"/dev/tcp/127.0.0.1/$port"
+    printf 'POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n%b' "$1" "$2" >&8
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        printf 'x' >&8 2>/dev/null || break
+        sleep 0.5
+    done
+    timeout 5 cat <&8 >"$scratch/late" || fail "a slow client is not cut off"
+    exec 8>&- 8<&-
+    head -n 1 "$scratch/late" | grep -q '^HTTP/1.1 408 ' || fail "a slow client was answered: $(head -c 300 "$scratch/late")"
+    sed '1,/^\r$/d' "$scratch/late" >"$scratch/out"
+}
+slowly /v1/chat/completions '\r\n'
+json '.error.code == "request_timeout" and .error.type == "invalid_request_error"'
+slowly '/v1/messages?beta=true' ''
+json '.type == "error" and .error.type == "invalid_request_error"'
 trap - PIPE
 get /health
 answer 200 '.active == 0'
@@ -170,6 +180,18 @@ wait_for_jobs
 has_line "$scratch/last" 'data: [DONE]'
 grep -q '"finish_reason":"length"' "$scratch/last" || fail "SIGTERM cut an answer off"
 ! grep -q "Once upon" "$scratch/serve.err" || fail "a prompt is in the log"
+
+# What passed is in the metrics, and no answer outlives the time limit.
+serve --parallel 1 --time-limit 2
+post /v1/completions '{"prompt": "Once upon a time", "max_tokens": 5, "temperature": 0}'
+answer 200 '.usage.completion_tokens == 5'
+get /metrics
+for line in 'sluice_prompt_tokens_total 5' 'sluice_answer_tokens_total 5' 'sluice_first_token_seconds_count 1' 'sluice_answer_seconds_bucket{le="+Inf"} 1'; do
+    has_line "$scratch/out" "$line"
+done
+post /v1/completions '{"prompt": "Once upon a time", "max_tokens": 8000, "temperature": 0}'
+answer 200 '.choices[0].finish_reason == "length" and .usage.completion_tokens < 8000'
+stop_server 0
 
 # With a key: refused without it, whatever the header; /health stays open for supervisors.
 printf 'secret\n' >"$scratch/key"
