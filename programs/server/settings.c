@@ -11,8 +11,9 @@
 json_t *server_settings_json(const server *s)
 {
     const sluice_model_info *info = s->info;
-    return json_pack("{s:i, s:i, s:s, s:s}", "k", info->k, "k_of_the_model", info->top_k,
-                     "activations", s->model->exact ? "f32" : "int8", "lossy", info->lossy);
+    return json_pack("{s:i, s:i, s:s, s:s, s:s}", "k", info->k, "k_of_the_model", info->top_k,
+                     "activations", s->model->int8 ? "int8" : "f32", "lossy", info->lossy,
+                     "adapters", info->adapters);
 }
 
 uint32_t server_identity(const server *s)

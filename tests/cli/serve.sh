@@ -21,7 +21,7 @@ answer 200 '.status == "ok" and .active == 0 and .queued == 0'
 get /v1/models
 answer 200 '.object == "list" and .data[0].id == "nano"'
 get /v1/models/nano
-answer 200 '.id == "nano"'
+answer 200 '.id == "nano" and .settings.activations == "f32" and .settings.lossy == ""'
 get /v1/models/other
 answer 404 '.error.code == "model_not_found"'
 get /nowhere
@@ -42,6 +42,10 @@ answer 200 '.count == (.tokens | length) and (.tokens | index(8178) | not)'
 tokens=$(jq -c .tokens "$scratch/out")
 post /detokenize "{\"tokens\": $tokens}"
 answer 200 '.content == "Hello <|im_end|>"'
+
+post /tokenize "$(head -c 300 "$nano/text/"*.txt | jq -Rsc '{content: .}')"
+answer 200 '.count > 40'
+cp "$scratch/out" "$scratch/ids"
 
 # Malformed, foreign, huge and nested requests.
 post /v1/chat/completions '{"messages": '
@@ -149,6 +153,14 @@ done
 # Logprobs and echo, as evaluation harnesses use them.
 post /v1/completions '{"prompt": "Once upon a time", "max_tokens": 0, "echo": true, "logprobs": 1}'
 answer 200 '.choices[0] | .text == "Once upon a time" and .logprobs.token_logprobs[0] == null and (.logprobs.token_logprobs[1:] | all(. < 0)) and (.logprobs.tokens | add) == "Once upon a time"'
+# The request of lm-evaluation-harness (local-completions), read as it does: the same likelihood as "sluice score" gives.
+ids=$(jq -c '.tokens[:24]' "$scratch/ids")
+run 0 score --ids "$(echo "$ids" | tr -d '[]')" --top 0 --json --quiet
+nll=$(jq .mean_nll "$scratch/out")
+post /v1/completions "{\"model\": \"nano\", \"prompt\": [$ids, $ids], \"temperature\": 0, \"max_tokens\": 1, \"logprobs\": 1, \"seed\": 1234, \"echo\": true}"
+answer 200 '[.choices[].index] == [0, 1]'
+answer 200 '.choices | all(.[].logprobs; .token_logprobs[1:-1] | length == 23 and (-add / 23 - $nll | fabs) < 1e-4)' --argjson nll "$nll"
+answer 200 '.choices[1].logprobs | [.token_logprobs[1:], .top_logprobs[1:]] | transpose | all(.[0] <= ([.[1][]] | max))'
 post /v1/completions '{"prompt": ["The cat", [10, 20, 30]], "max_tokens": 3, "temperature": 0}'
 answer 200 '[.choices[].index] == [0, 1] and .usage.prompt_tokens == 5 and (.choices[0].text | length > 0)'
 post /v1/completions '{"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0, "stop": ["habit", "zzz"]}'
@@ -181,16 +193,21 @@ has_line "$scratch/last" 'data: [DONE]'
 grep -q '"finish_reason":"length"' "$scratch/last" || fail "SIGTERM cut an answer off"
 ! grep -q "Once upon" "$scratch/serve.err" || fail "a prompt is in the log"
 
-# What passed is in the metrics, and no answer outlives the time limit.
-serve --parallel 1 --time-limit 2
+# What passed is in the metrics.
+serve --parallel 1
 post /v1/completions '{"prompt": "Once upon a time", "max_tokens": 5, "temperature": 0}'
 answer 200 '.usage.completion_tokens == 5'
 get /metrics
 for line in 'sluice_prompt_tokens_total 5' 'sluice_answer_tokens_total 5' 'sluice_first_token_seconds_count 1' 'sluice_answer_seconds_bucket{le="+Inf"} 1'; do
     has_line "$scratch/out" "$line"
 done
+stop_server 0
+
+# No answer outlives the time limit: it ends there, or is refused where nothing of it came in that time.
+serve --parallel 1 --time-limit 1
 post /v1/completions '{"prompt": "Once upon a time", "max_tokens": 8000, "temperature": 0}'
-answer 200 '.choices[0].finish_reason == "length" and .usage.completion_tokens < 8000'
+[ "$code" = 200 ] || answer 503 '.error.code == "timeout"'
+answer "$code" '.error or (.choices[0].finish_reason == "length" and .usage.completion_tokens < 8000)'
 stop_server 0
 
 # With a key: refused without it, whatever the header; /health stays open for supervisors.

@@ -93,7 +93,16 @@ answer 200 '.choices[0].message | tojson == $same' --arg same "$(tail -n 1 "$scr
 stop_server 0
 [ -e "$state/unrelated" ] || fail "a file that is not the server's is gone"
 
-# Other settings: nothing of it is used. The limit: the oldest go.
+# Other settings: nothing of it is used.
+serve --parallel 2 --state "$state" --int8
+grep -q 'files are ignored, being of another model or of other settings' "$scratch/serve.err" || fail "no word of other activations: $(cat "$scratch/serve.err")"
+get /v1/models
+answer 200 '.data[0].settings.activations == "int8"'
+post /v1/chat/completions "$(jq -c '{messages: (. + [{role: "user", content: "What is 20 plus 4?"}]), temperature: 0, enable_thinking: false, max_tokens: 1}' "$scratch/messages")"
+answer 200 "$cached == 0"
+stop_server 0
+
+# The same with fewer experts. The limit: the oldest go.
 serve --parallel 2 --state "$state" --k 4 --state-limit 2MB
 grep -q 'files are ignored, being of another model or of other settings' "$scratch/serve.err" || fail "no word of other settings: $(cat "$scratch/serve.err")"
 get /v1/models

@@ -2,6 +2,7 @@
 
 # serve ARGUMENTS...: starts sluice serve on a free port; sets server (process), url and port.
 serve() {
+    : >"$scratch/serve.out" # the last server's lines are none of this one's
     "$SLUICE" serve --port 0 "$@" >"$scratch/serve.out" 2>"$scratch/serve.err" &
     server=$!
     trap 'kill -9 "$server" 2>/dev/null || true; rm -rf "$scratch"' EXIT
