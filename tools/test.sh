@@ -40,7 +40,7 @@ TSAN_OPTIONS=halt_on_error=1 "${norandom[@]}" tools/run-ctest.sh build/tsan -L t
 step "fuzzing smoke run"
 if have clang; then
     tools/build.sh fuzz
-    tools/fuzz-smoke.sh build/fuzz "${SLUICE_FUZZ_SECONDS:-10}"
+    SLUICE_FUZZ_SEED=${SLUICE_FUZZ_SEED:-1} tools/fuzz-smoke.sh build/fuzz "${SLUICE_FUZZ_SECONDS:-4}"
 else
     skip "fuzzing: no clang"
 fi

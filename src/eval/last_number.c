@@ -17,13 +17,15 @@ static bool belongs(char c)
     return is_digit(c) || c == '$' || c == ',' || c == '.';
 }
 
-/* Digits and one point of text, without "$" and ",", at most room of them; false if more. */
+/* Digits and one point of text, without "$", "," and leading zeros, at most room of them; false if
+ * more. */
 static bool keep_digits(const char *text, size_t length, char *out, size_t room, size_t *kept)
 {
     bool point = false;
     *kept = 0;
     for (size_t i = 0; i < length; i++) {
         if (!is_digit(text[i]) && (text[i] != '.' || point)) continue;
+        if (text[i] == '0' && *kept == 0) continue;
         point = point || text[i] == '.';
         if (*kept == room) return false;
         out[(*kept)++] = text[i];
@@ -34,7 +36,7 @@ static bool keep_digits(const char *text, size_t length, char *out, size_t room,
 bool sluice_last_number(const char *text, size_t length, char number[SLUICE_NUMBER_BYTES])
 {
     char digits[SLUICE_NUMBER_BYTES - 3]; /* without a sign, a leading 0, the end */
-    size_t end = length, begin, n, skip = 0;
+    size_t end = length, begin, n;
     while (end > 0 && !is_digit(text[end - 1]))
         end--;
     if (end == 0) return false;
@@ -42,16 +44,13 @@ bool sluice_last_number(const char *text, size_t length, char number[SLUICE_NUMB
         begin--;
     bool negative = begin > 0 && text[begin - 1] == '-';
     if (!keep_digits(text + begin, end - begin, digits, sizeof digits, &n)) return false;
-    while (skip < n && digits[skip] == '0')
-        skip++;
-    if (memchr(digits + skip, '.', n - skip))
+    if (memchr(digits, '.', n))
         while (digits[n - 1] == '0' || digits[n - 1] == '.')
             if (digits[--n] == '.') break;
-    bool whole = skip < n && digits[skip] != '.';
     char *to = number;
-    if (negative && n > skip) *to++ = '-';
-    if (!whole) *to++ = '0';
-    if (n > skip) memcpy(to, digits + skip, n - skip);
-    to[n > skip ? n - skip : 0] = '\0';
+    if (negative && n) *to++ = '-';
+    if (!n || digits[0] == '.') *to++ = '0';
+    memcpy(to, digits, n);
+    to[n] = '\0';
     return true;
 }
