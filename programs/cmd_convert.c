@@ -18,8 +18,10 @@ typedef struct convert_args {
 } convert_args;
 
 static const cli_option options[] = {
-    {"experts", 0, CLI_TEXT, FORMATS, offsetof(convert_args, experts), 0, 0,
-     "Requantise the experts (the source's own values, bit for bit)."},
+    {"experts", 0, CLI_TEXT, FORMATS "|mix:B", offsetof(convert_args, experts), 0, 0,
+     "Requantise the experts (the source's own values, bit for bit). mix:3.5 gives each layer's "
+     "matrices 2 to 8 bits, 3.5 in the mean, where they lose least; it needs --importance. q4/32 "
+     "and so on: that many columns share a scale (64)."},
     {"trunk", 0, CLI_TEXT, FORMATS, offsetof(convert_args, trunk), 0, 0,
      "Requantise everything else (the source's own values, bit for bit)."},
     {"importance", 0, CLI_TEXT, "FILE", offsetof(convert_args, importance), 0, 0,

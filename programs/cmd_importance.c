@@ -12,7 +12,7 @@ typedef struct importance_args {
     cli_output_flags output;
     cli_list texts;
     const char *out;
-    int32_t window, windows, block, expert_block;
+    int32_t window, windows, block, expert_block, expert_in;
     uint64_t sums;
     bool special;
 } importance_args;
@@ -32,6 +32,9 @@ static const cli_option options[] = {
      "Columns of the trunk's inputs that are measured together, a multiple of 128 (512)."},
     {"expert-block", 0, CLI_INTEGER, "N", AT(expert_block), 128, 65536,
      "The same within each expert (128)."},
+    {"expert-in-block", 0, CLI_INTEGER, "N", AT(expert_in), 1, 65536,
+     "The same of what enters each expert; 1: only squares (512 if that takes at most 1 GiB for "
+     "all experts, else 1)."},
     {"sums", 0, CLI_SIZE, "SIZE", AT(sums), 0, 0,
      "Refuse to start if the sums take more memory than this (no limit)."},
     {0}};
@@ -85,6 +88,7 @@ static int run(int argc, char **argv)
                                                         .context = &progress},
                                                .block = args.block,
                                                .expert_block = args.expert_block,
+                                               .expert_in = args.expert_in,
                                                .bytes_max = args.sums};
     cli_human bytes = cli_human_bytes(sluice_importance_bytes(engine, &measure));
     if (!args.output.quiet) cli_note("the sums take %s of memory and of disk", bytes.text);
@@ -105,8 +109,8 @@ const cli_command cli_command_importance = {
         "they go together. 'sluice convert --importance FILE' then loses less at 2, 3 and 4 bits. "
         "The model should be the one with the most bits; the text like what the quantised one will "
         "be used for, some 100000 tokens, and never a text that it is judged by.\n"
-        "The sums are kept in memory until the end: --block and --expert-block trade how much they "
-        "show against memory; what the 397B takes is in doc/bits.md.",
+        "The sums are kept in memory until the end: --block, --expert-block and --expert-in-block "
+        "trade how much they show against memory; doc/quantisation.md says how much that is.",
     .examples = "sluice importance ~/Downloads/Qwen3.5-35B --text chats.txt --special -o "
                 "35b.importance\n"
                 "sluice convert ~/Downloads/Qwen3.5-35B ~/models/35b-q2.sluice --experts q2 "

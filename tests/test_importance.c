@@ -15,6 +15,7 @@
 #include "base/pool.h"
 #include "engine/engine.h"
 #include "eval/moments.h"
+#include "format/container.h"
 #include "format/importance.h"
 #include "sluice/convert.h"
 #include "sluice/importance.h"
@@ -27,19 +28,26 @@ static char folder[FOLDERS_PATH_MAX];
 static const char *source, *text, *measured;
 static sluice_config config;
 
-static void measure(int threads, int32_t batch, const char *file, sluice_importance_report *report)
+static void measure_blocks(int threads, int32_t batch, int32_t expert_in, const char *file,
+                           sluice_importance_report *report)
 {
     sluice_engine_options options = engines_options();
     options.threads = threads;
     options.context = WINDOW;
     options.sessions = batch;
     sluice_engine *engine = engines_open(folders_path(folder, "container"), &options);
-    const sluice_importance_options how = {.text = {.window = WINDOW, .batch = batch}};
+    const sluice_importance_options how = {.text = {.window = WINDOW, .batch = batch},
+                                           .expert_in = expert_in};
     sluice_error err = {0};
     if (sluice_importance_measure(engine, &text, 1, &how, file, report, &err) != SLUICE_OK)
         fail_msg("%s", err.detail);
     assert_int_equal(sluice_importance_bytes(engine, &how), report->bytes);
     sluice_engine_close(engine);
+}
+
+static void measure(int threads, int32_t batch, const char *file, sluice_importance_report *report)
+{
+    measure_blocks(threads, batch, 0, file, report);
 }
 
 static int setup(void **state)
@@ -155,6 +163,95 @@ static void convert(const char *importance, int threads, const char *out)
     if (sluice_convert(source, out, &options, &err) != SLUICE_OK) fail_msg("%s", err.detail);
 }
 
+static float *load_entering(const char *path, int32_t layer, int64_t width)
+{
+    sluice_importance *importance;
+    sluice_error err = {0};
+    int64_t rows = (int64_t)config.experts * config.hidden;
+    float *values = malloc((size_t)(rows * width) * sizeof *values);
+    if (sluice_importance_open(path, &config, &importance, &err) != SLUICE_OK ||
+        sluice_importance_read(importance, layer, SLUICE_IMPORTANCE_EXPERT_IN, 0, rows, values,
+                               &err) != SLUICE_OK)
+        fail_msg("%s", err.detail);
+    sluice_importance_close(importance);
+    return values;
+}
+
+static void what_enters_experts_is_measured_as_squares_or_as_products(void **state)
+{
+    sluice_importance_report report;
+    const char *few = folders_path(folder, "squares"), *out = folders_path(folder, "by-squares");
+    int32_t hidden = config.hidden, width = hidden < 512 ? hidden : 512;
+    (void)state;
+    measure_blocks(1, 1, 1, few, &report);
+    float *squares = load_entering(few, 1, 1), *products = load_entering(measured, 1, width);
+    for (int64_t i = 0; i < (int64_t)config.experts * hidden; i++) {
+        float square = products[i * width + i % hidden % width];
+        assert_true(fabsf(squares[i] - square) <= 1e-5f * square);
+    }
+    free(squares);
+    free(products);
+    convert(few, 2, out);
+    sluice_engine_close(engines_open(out, NULL));
+}
+
+static void mixed(const char *experts, const char *out)
+{
+    const sluice_convert_options options = {.experts = experts, .importance = measured};
+    sluice_error err = {0};
+    if (sluice_convert(source, out, &options, &err) != SLUICE_OK) fail_msg("%s", err.detail);
+}
+
+/* Bits of gate, up and down of every layer, added. */
+static int bits_of(const char *path, int *formats)
+{
+    sluice_container *container;
+    int sum = 0, seen[9] = {0};
+    assert_int_equal(sluice_container_open(path, &container, NULL), SLUICE_OK);
+    for (int32_t layer = 0; layer < config.layers; layer++) {
+        const sluice_record_layout *record = &sluice_container_experts(container, layer)->layout;
+        sum += record->gate.bits + record->up.bits + record->down.bits;
+        seen[record->gate.bits] = seen[record->up.bits] = seen[record->down.bits] = 1;
+    }
+    *formats = 0;
+    for (int i = 0; i < 9; i++)
+        *formats += seen[i];
+    sluice_container_close(container);
+    return sum;
+}
+
+static void a_mix_has_the_mean_of_bits_that_was_asked_for(void **state)
+{
+    const char *mix = folders_path(folder, "mix"), *again = folders_path(folder, "mix-again");
+    int formats;
+    (void)state;
+    mixed("mix:3.5", mix);
+    mixed("mix:3.5", again);
+    folders_assert_equal(mix, again);
+    int wanted = (int)(3.5 * 3 * config.layers), bits = bits_of(mix, &formats);
+    assert_in_range(bits, wanted - 1, wanted);
+    assert_true(formats > 1);
+    mixed("mix:2/32", folders_path(folder, "mix2"));
+    assert_int_equal(bits_of(folders_path(folder, "mix2"), &formats), 6 * config.layers);
+}
+
+static void a_mix_without_importances_is_refused(void **state)
+{
+    static const char *const wrong[] = {"mix:1.9", "mix:8.1", "mix:", "mix:3.5/48", "mix:nan"};
+    const sluice_convert_options without = {.experts = "mix:3.5"};
+    const sluice_convert_options trunk = {.trunk = "mix:3.5", .importance = measured};
+    sluice_error err = {0};
+    (void)state;
+    assert_int_equal(sluice_convert_check(&without, &err), SLUICE_USAGE);
+    assert_non_null(strstr(err.detail, "--importance FILE"));
+    assert_int_equal(sluice_convert_check(&trunk, &err), SLUICE_USAGE);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const sluice_convert_options options = {.experts = wrong[i], .importance = measured};
+        assert_int_equal(sluice_convert_check(&options, &err), SLUICE_USAGE);
+        assert_non_null(strstr(err.detail, "mix:2 to mix:8"));
+    }
+}
+
 static void conversion_depends_on_the_file_and_not_on_threads(void **state)
 {
     const char *one = folders_path(folder, "one"), *three = folders_path(folder, "three");
@@ -214,7 +311,8 @@ static void damaged_files_are_refused_in_a_sentence(void **state)
     free(all);
     refused(changed("sluice importance", "sluice imbortance", 0), SLUICE_CORRUPT,
             "not a file of importances");
-    refused(changed("\"512\"", "\"500\"", 0), SLUICE_CORRUPT, "multiple of 128");
+    refused(changed("\"512\"", "\"500\"", 0), SLUICE_CORRUPT, "multiples of 128");
+    refused(changed("\"512\"", "\"51x\"", 0), SLUICE_CORRUPT, "not a number of columns");
     refused(changed("layers.1.moe.in", "layers.1.mof.in", 0), SLUICE_CORRUPT,
             "layers.1.moe.in is missing");
     refused(changed(NULL, "\xff\xff\xff\xff", -4), SLUICE_CORRUPT, "head.in[");
@@ -257,6 +355,9 @@ int main(void)
         cmocka_unit_test(threads_and_batches_change_no_bit),
         cmocka_unit_test(every_token_is_counted_once_for_each_expert_it_ran),
         cmocka_unit_test(conversion_depends_on_the_file_and_not_on_threads),
+        cmocka_unit_test(what_enters_experts_is_measured_as_squares_or_as_products),
+        cmocka_unit_test(a_mix_has_the_mean_of_bits_that_was_asked_for),
+        cmocka_unit_test(a_mix_without_importances_is_refused),
         cmocka_unit_test(damaged_files_are_refused_in_a_sentence),
         cmocka_unit_test(another_models_file_is_refused),
         cmocka_unit_test(sums_beyond_a_limit_are_refused_before_anything_runs),

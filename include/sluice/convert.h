@@ -52,7 +52,9 @@ typedef struct sluice_convert_progress {
 
 typedef struct sluice_convert_options {
     /* "q2" "q3" "q4" "q5" "q6" "q8" "bf16", or NULL: the source's values. "q2/32", "q2/128": the
-     * columns that share a scale, else 64 (32 where 64 does not divide the columns). */
+     * columns that share a scale, else 64 (32 where 64 does not divide the columns). "mix:3.5" or
+     * "mix:3.5/32", for experts and only with importance: bits of every layer's gate, up and down
+     * chosen so that 3.5 is their mean (scales not counted) and little is lost. */
     const char *experts;
     const char *trunk; /* the same for everything else; router and shared gate stay at 8 bits */
     /* A file of sluice/importance.h: values are rounded so that what weighs loses little. NULL:

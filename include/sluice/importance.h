@@ -2,7 +2,7 @@
  *
  * The text should be like what the model will be used for, and is no text that it is judged by.
  * What comes out is a file that conversion takes (sluice_convert_options.importance) to lose less
- * at 2, 3 and 4 bits than by plain rounding; doc/bits.md says how and what that is worth. */
+ * at 2, 3 and 4 bits than by plain rounding; doc/quantisation.md says how, and what that is worth. */
 #ifndef SLUICE_IMPORTANCE_H
 #define SLUICE_IMPORTANCE_H
 
@@ -17,6 +17,9 @@ typedef struct sluice_importance_options {
     /* Columns whose products are measured together, multiples of 128; 0: 512 and 128. Memory and
      * file grow with it: 4 bytes for each column of an input and each column of a block. */
     int32_t block, expert_block;
+    /* The same for what enters each expert; 1: only squares. 0: 512 if that takes not more than
+     * 1 GiB for all experts, else 1. */
+    int32_t expert_in;
     /* 0: as much as it takes. Else SLUICE_LIMIT before anything runs if the sums need more. */
     uint64_t bytes_max;
 } sluice_importance_options;

@@ -16,6 +16,7 @@
 
 #define BLOCK_DEFAULT 512
 #define EXPERT_BLOCK_DEFAULT 128
+#define EXPERT_IN_BYTES ((uint64_t)1 << 30) /* by default not more for what enters experts */
 
 /* A matrix whose input is measured. */
 typedef struct input {
@@ -33,17 +34,26 @@ typedef struct measure {
     float *scaled; /* [chunk, widest]: rows times their share */
 } measure;
 
-static sluice_importance_blocks blocks_of(const sluice_importance_options *options)
+static sluice_importance_blocks blocks_of(const sluice_engine *engine,
+                                          const sluice_importance_options *options)
 {
-    return (sluice_importance_blocks){options->block ? options->block : BLOCK_DEFAULT,
-                                      options->expert_block ? options->expert_block
-                                                            : EXPERT_BLOCK_DEFAULT};
+    const sluice_config *config = engine->model->config;
+    sluice_importance_blocks blocks = {
+        options->block ? options->block : BLOCK_DEFAULT,
+        options->expert_block ? options->expert_block : EXPERT_BLOCK_DEFAULT, options->expert_in};
+    if (blocks.expert_in) return blocks;
+    int64_t shape[2];
+    blocks.expert_in = BLOCK_DEFAULT;
+    sluice_importance_shape(config, &blocks, 0, SLUICE_IMPORTANCE_EXPERT_IN, shape);
+    uint64_t bytes = (uint64_t)shape[0] * (uint64_t)shape[1] * (uint64_t)config->layers * 4;
+    if (bytes > EXPERT_IN_BYTES) blocks.expert_in = 1;
+    return blocks;
 }
 
 uint64_t sluice_importance_bytes(const sluice_engine *engine,
                                  const sluice_importance_options *options)
 {
-    const sluice_importance_blocks blocks = blocks_of(options);
+    const sluice_importance_blocks blocks = blocks_of(engine, options);
     return sluice_importance_floats(engine->model->config, &blocks) * sizeof(float);
 }
 
@@ -120,13 +130,15 @@ static void on_expert(void *context, const sluice_expert_weights *w, int32_t n, 
     }
     int32_t width = config->expert_width, hidden = config->hidden;
     int32_t block = m->sums.blocks.expert_block < width ? m->sums.blocks.expert_block : width;
+    int32_t in_block = m->sums.blocks.expert_in < hidden ? m->sums.blocks.expert_in : hidden;
     float *rows = sluice_importance_sum(&m->sums, w->layer, SLUICE_IMPORTANCE_EXPERT_ROWS);
     float *in = sluice_importance_sum(&m->sums, w->layer, SLUICE_IMPORTANCE_EXPERT_IN);
     float *products = sluice_importance_sum(&m->sums, w->layer, SLUICE_IMPORTANCE_EXPERT_INNER);
     rows[w->id] += (float)n;
-    in += (ptrdiff_t)w->id * hidden;
+    in += (ptrdiff_t)w->id * hidden * in_block;
     scale_rows(m, n, hidden, x, shares, slots);
-    for (int32_t i = 0; i < n; i++)
+    if (in_block > 1) sluice_moments_add(pool, n, hidden, in_block, m->scaled, in);
+    for (int32_t i = 0; in_block == 1 && i < n; i++)
         for (int32_t c = 0; c < hidden; c++) {
             float value = m->scaled[(ptrdiff_t)i * hidden + c];
             in[c] += value * value;
@@ -154,8 +166,10 @@ static void finish(measure *m, int64_t tokens)
     for (int32_t layer = 0; layer < config->layers; layer++) {
         int64_t shape[2];
         float *in = sluice_importance_sum(&m->sums, layer, SLUICE_IMPORTANCE_EXPERT_IN);
-        for (int64_t i = 0; i < (int64_t)config->experts * config->hidden; i++)
-            in[i] *= scale;
+        sluice_importance_shape(config, &m->sums.blocks, layer, SLUICE_IMPORTANCE_EXPERT_IN, shape);
+        for (int32_t e = 0; e < config->experts; e++)
+            sluice_moments_finish(config->hidden, (int32_t)shape[1], scale,
+                                  in + (int64_t)e * config->hidden * shape[1]);
         sluice_importance_shape(config, &m->sums.blocks, layer, SLUICE_IMPORTANCE_SHARED_INNER,
                                 shape);
         if (config->shared_width)
@@ -194,20 +208,16 @@ static sluice_status prepare(measure *m, const sluice_importance_options *option
                              sluice_error *err)
 {
     const sluice_config *config = m->config;
-    const sluice_importance_blocks blocks = blocks_of(options);
+    const sluice_importance_blocks blocks = blocks_of(m->engine, options);
     uint64_t bytes = sluice_importance_bytes(m->engine, options);
     int32_t widest = config->hidden > config->shared_width ? config->hidden : config->shared_width;
     if (widest < config->expert_width) widest = config->expert_width;
-    if (blocks.block < 128 || blocks.block % 128 || blocks.expert_block < 128 ||
-        blocks.expert_block % 128 || blocks.block > 65536 || blocks.expert_block > 65536)
-        return sluice_fail(err, SLUICE_USAGE,
-                           "blocks of %d and %d columns: they are multiples of 128 up to 65536",
-                           blocks.block, blocks.expert_block);
+    SLUICE_TRY(sluice_importance_blocks_check(&blocks, err));
     if (options->bytes_max && bytes > options->bytes_max)
         return sluice_fail(err, SLUICE_LIMIT,
-                           "the sums of blocks of %d and %d columns need %.2f GB, more than %.2f "
-                           "GB; smaller blocks need less",
-                           blocks.block, blocks.expert_block, (double)bytes / 1e9,
+                           "the sums of blocks of %d, %d and %d columns need %.2f GB, more than "
+                           "%.2f GB; smaller blocks need less",
+                           blocks.block, blocks.expert_block, blocks.expert_in, (double)bytes / 1e9,
                            (double)options->bytes_max / 1e9);
     m->inputs = calloc((size_t)config->layers * 3 + 1, sizeof *m->inputs);
     m->scaled = malloc((size_t)m->engine->sizes.chunk * (size_t)widest * sizeof *m->scaled);

@@ -71,7 +71,7 @@ static sluice_status make_header(const sluice_importance_sums *sums, const char 
                                  int64_t tokens, char **header, size_t *bytes, sluice_error *err)
 {
     size_t count = (size_t)tensor_count(sums->config);
-    char id[9], block[16], expert_block[16], seen[24];
+    char id[9], block[16], expert_block[16], expert_in[16], seen[24];
     char(*names)[48] = calloc(count, sizeof *names);
     sluice_safetensors_entry *entries = calloc(count, sizeof *entries);
     sluice_status status = SLUICE_OK;
@@ -90,12 +90,14 @@ static sluice_status make_header(const sluice_importance_sums *sums, const char 
              sluice_crc32c(0, sums->values, (size_t)sums->floats * sizeof(float)));
     snprintf(block, sizeof block, "%d", sums->blocks.block);
     snprintf(expert_block, sizeof expert_block, "%d", sums->blocks.expert_block);
+    snprintf(expert_in, sizeof expert_in, "%d", sums->blocks.expert_in);
     snprintf(seen, sizeof seen, "%lld", (long long)tokens);
     const sluice_safetensors_meta meta[] = {
         {"format", "sluice importance"},
         {"format_version", SLUICE_IMPORTANCE_VERSION},
         {"block", block},
         {"expert_block", expert_block},
+        {"expert_in_block", expert_in},
         {"id", id},
         {"model", model},
         {"tokens", seen},

@@ -5,62 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/convert_mix.h"
+#include "format/convert_target.h"
 #include "format/encoding.h"
 #include "quant/fit.h"
-
-typedef struct target {
-    bool keep;     /* the source's own format */
-    uint8_t bits;  /* 16: bf16 */
-    uint8_t group; /* 0: 64, or what divides the columns */
-} target;
-
-static sluice_status parse_target(const char *text, const char *option, target *out,
-                                  sluice_error *err)
-{
-    static const struct {
-        const char *name;
-        uint8_t bits;
-    } names[] = {{"q2", 2}, {"q3", 3}, {"q4", 4}, {"q5", 5}, {"q6", 6}, {"q8", 8}, {"bf16", 16}};
-    *out = (target){.keep = !text};
-    if (!text) return SLUICE_OK;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        size_t length = strlen(names[i].name);
-        if (strncmp(text, names[i].name, length) != 0) continue;
-        const char *group = text + length;
-        out->bits = names[i].bits;
-        if (!*group) return SLUICE_OK;
-        out->group = strcmp(group, "/32") == 0    ? 32
-                     : strcmp(group, "/64") == 0  ? 64
-                     : strcmp(group, "/128") == 0 ? 128
-                                                  : 0;
-        if (out->bits < 16 && out->group) return SLUICE_OK;
-    }
-    return sluice_fail(err, SLUICE_USAGE,
-                       "%s \"%.40s\" is not one of q2, q3, q4, q5, q6, q8 (with /32, /64 or /128: "
-                       "columns that share a scale) and bf16",
-                       option, text);
-}
-
-/* A matrix that already has the bits asked for keeps its values; one whose columns no group divides
- * keeps them too. Scales are f16 where the source is, else bf16. */
-static sluice_weight_format choose(const sluice_source_matrix *from, target to, bool careful)
-{
-    sluice_weight_format own = from->format;
-    if (to.keep) return own;
-    uint8_t bits = careful && to.bits < 8 ? 8 : to.bits;
-    if (bits == 16) return (sluice_weight_format){.kind = SLUICE_WEIGHT_BF16, .bits = 16};
-    uint8_t group = to.group && from->cols % to.group == 0 ? to.group : from->cols % 64 ? 32 : 64;
-    if (own.kind == SLUICE_WEIGHT_AFFINE && own.bits == bits &&
-        (!to.group || own.group == group || careful))
-        return own;
-    if (from->cols % 32) return own;
-    bool f16 = own.kind == SLUICE_WEIGHT_F16 ||
-               (own.kind == SLUICE_WEIGHT_AFFINE && own.scale == SLUICE_WEIGHT_F16);
-    return (sluice_weight_format){.kind = SLUICE_WEIGHT_AFFINE,
-                                  .bits = bits,
-                                  .group = group,
-                                  .scale = f16 ? SLUICE_WEIGHT_F16 : SLUICE_WEIGHT_BF16};
-}
 
 static uint64_t source_bytes(const sluice_source_matrix *matrix)
 {
@@ -85,7 +33,7 @@ static int place_group(const sluice_trunk_tensor *tensor)
     return tensor->packed ? 0 : tensor->format.bits == 32 ? 1 : 2;
 }
 
-static sluice_status plan_trunk(sluice_plan *plan, target to, sluice_error *err)
+static sluice_status plan_trunk(sluice_plan *plan, sluice_target to, sluice_error *err)
 {
     const sluice_source *source = plan->source;
     for (int32_t i = 0; i < source->trunk_count; i++) {
@@ -98,7 +46,7 @@ static sluice_status plan_trunk(sluice_plan *plan, target to, sluice_error *err)
                                         .rows = entry->rows,
                                         .cols = entry->cols};
         if (tensor->packed) {
-            tensor->format = choose(from, to, entry->careful);
+            tensor->format = sluice_target_choose(from, to, entry->careful);
             SLUICE_TRY(
                 sluice_weight_check(tensor->format, entry->rows, entry->cols, entry->name, err));
             tensor->bytes = sluice_weight_bytes(tensor->format, entry->rows, entry->cols);
@@ -122,13 +70,16 @@ static sluice_status plan_trunk(sluice_plan *plan, target to, sluice_error *err)
     return SLUICE_OK;
 }
 
-static sluice_status plan_layer(sluice_plan *plan, int32_t layer, target to, sluice_error *err)
+/* mix: bits of gate, up and down, or NULL. */
+static sluice_status plan_layer(sluice_plan *plan, int32_t layer, sluice_target to,
+                                const uint8_t *mix, sluice_error *err)
 {
     const sluice_source *source = plan->source;
     sluice_weight_format format[3];
     for (int part = 0; part < 3; part++) {
         const sluice_source_matrix *from = sluice_source_expert(source, layer, 0, part);
-        format[part] = choose(from, to, false);
+        if (mix) to.bits = mix[part];
+        format[part] = sluice_target_choose(from, to, false);
         SLUICE_TRY(sluice_weight_check(format[part], from->rows, from->cols,
                                        plan->files[layer + 1].name, err));
         if (memcmp(&format[part], &from->format, sizeof from->format) != 0)
@@ -198,28 +149,54 @@ static sluice_status allocate(sluice_plan *plan, sluice_error *err)
     return SLUICE_OK;
 }
 
+static sluice_status parse_options(const sluice_convert_options *options, sluice_target *experts,
+                                   sluice_target *trunk, sluice_error *err)
+{
+    const sluice_convert_options none = {0};
+    if (!options) options = &none;
+    SLUICE_TRY(sluice_target_parse(options->experts, "--experts", true, experts, err));
+    SLUICE_TRY(sluice_target_parse(options->trunk, "--trunk", false, trunk, err));
+    if (experts->mix == 0.0 || options->importance) return SLUICE_OK;
+    return sluice_fail(err, SLUICE_USAGE,
+                       "--experts %.40s: a mix is chosen by what text has shown; name it with "
+                       "--importance FILE (see 'sluice importance')",
+                       options->experts);
+}
+
 sluice_status sluice_convert_check(const sluice_convert_options *options, sluice_error *err)
 {
-    target unused;
-    if (!options) return SLUICE_OK;
-    SLUICE_TRY(parse_target(options->experts, "--experts", &unused, err));
-    return parse_target(options->trunk, "--trunk", &unused, err);
+    sluice_target experts, trunk;
+    return parse_options(options, &experts, &trunk, err);
+}
+
+static sluice_status plan_experts(sluice_plan *plan, sluice_target to, sluice_error *err)
+{
+    size_t layers = (size_t)plan->file_count - 1;
+    uint8_t *mix = NULL;
+    sluice_status status = SLUICE_OK;
+    if (to.mix != 0.0) {
+        mix = malloc(layers * 3);
+        status = mix ? sluice_mix_choose(plan->source, plan->importance, to, mix, err)
+                     : sluice_fail(err, SLUICE_NO_MEMORY, "no memory to plan the conversion");
+    }
+    for (size_t i = 0; i < layers && status == SLUICE_OK; i++)
+        status = plan_layer(plan, (int32_t)i, to, mix ? mix + i * 3 : NULL, err);
+    free(mix);
+    return status;
 }
 
 static sluice_status fill(sluice_plan *plan, const sluice_convert_options *options,
                           sluice_error *err)
 {
-    target experts, trunk;
-    SLUICE_TRY(parse_target(options ? options->experts : NULL, "--experts", &experts, err));
-    SLUICE_TRY(parse_target(options ? options->trunk : NULL, "--trunk", &trunk, err));
+    sluice_target experts, trunk;
+    SLUICE_TRY(parse_options(options, &experts, &trunk, err));
     SLUICE_TRY(allocate(plan, err));
     if (options && options->importance)
         SLUICE_TRY(sluice_importance_open(options->importance, &plan->source->config,
                                           &plan->importance, err));
     make_fingerprint(plan, options);
     SLUICE_TRY(plan_trunk(plan, trunk, err));
-    for (int32_t layer = 0; layer + 1 < plan->file_count; layer++)
-        SLUICE_TRY(plan_layer(plan, layer, experts, err));
+    SLUICE_TRY(plan_experts(plan, experts, err));
     for (int32_t i = 0; i < plan->file_count; i++)
         SLUICE_TRY(measure_header(plan, &plan->files[i], err));
     return SLUICE_OK;

@@ -85,6 +85,11 @@ static sluice_status load(const sluice_weigh *weigh, int32_t layer, sluice_impor
     return status;
 }
 
+static sluice_fit_weights weights_of(const sluice_moment *moment)
+{
+    return (sluice_fit_weights){moment->block, moment->correlation, moment->factor, moment->scale};
+}
+
 /* The moment of a place, from memory or from the file; the one not used for longest makes room. */
 static sluice_status get(sluice_weigh *weigh, int32_t layer, sluice_importance_place place,
                          sluice_fit_weights *weights, sluice_error *err)
@@ -106,9 +111,7 @@ static sluice_status get(sluice_weigh *weigh, int32_t layer, sluice_importance_p
         at->place = (int32_t)place;
     }
     at->used = ++weigh->clock;
-    const sluice_moment *moment = at->moment;
-    *weights =
-        (sluice_fit_weights){moment->block, moment->correlation, moment->factor, moment->scale};
+    *weights = weights_of(at->moment);
     return SLUICE_OK;
 }
 
@@ -163,18 +166,28 @@ static int32_t inner_block(const sluice_weigh *weigh)
     return block < width ? block : width;
 }
 
+static int32_t in_block(const sluice_weigh *weigh)
+{
+    int32_t block = weigh->importance->blocks.expert_in, hidden = weigh->config->hidden;
+    return block < hidden ? block : hidden;
+}
+
 sluice_status sluice_weigh_room_new(const sluice_weigh *weigh, sluice_weigh_room *out,
                                     sluice_error *err)
 {
-    size_t width = (size_t)weigh->config->expert_width, block = (size_t)inner_block(weigh);
+    int32_t width = weigh->config->expert_width, hidden = weigh->config->hidden;
+    int32_t block = inner_block(weigh), entering = in_block(weigh);
+    size_t inner = (size_t)width * (size_t)block, in = (size_t)hidden * (size_t)entering;
     sluice_weigh_room room = {
-        .scale = malloc((size_t)weigh->config->hidden * sizeof(float)),
-        .products = malloc(width * block * sizeof(float)),
+        .scale = malloc((size_t)hidden * sizeof(float)),
+        .products = malloc((in > inner ? in : inner) * sizeof(float)),
     };
     sluice_status status =
         room.scale && room.products
-            ? sluice_moment_new((int32_t)width, (int32_t)block, &room.inner, err)
+            ? sluice_moment_new(width, block, &room.inner, err)
             : sluice_fail(err, SLUICE_NO_MEMORY, "no memory for an expert's importances");
+    if (status == SLUICE_OK && entering > 1)
+        status = sluice_moment_new(hidden, entering, &room.in, err);
     if (status == SLUICE_OK)
         *out = room;
     else
@@ -186,38 +199,53 @@ void sluice_weigh_room_free(sluice_weigh_room *room)
 {
     free(room->scale);
     free(room->products);
+    sluice_moment_free(room->in);
     sluice_moment_free(room->inner);
     *room = (sluice_weigh_room){0};
 }
 
-static double mean_of(const float *values, int64_t count, int64_t stride)
+/* Mean square of a column. */
+static double mean_square(const float *products, int32_t cols, int32_t block)
 {
     double sum = 0;
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)values[i * stride];
-    return sum / (double)count;
+    for (int32_t i = 0; i < cols; i++)
+        sum += (double)products[(ptrdiff_t)i * block + i % block] / cols;
+    return sum;
 }
 
-/* The expert's mean squares and its layer's, each of mean 1, by the rows that the expert saw. */
-static void blend_in(const sluice_fit_weights *layer, int32_t hidden, float rows, float *squares)
+/* The layer's product of two columns, of correlations with a damped diagonal. */
+static float layer_product(const sluice_fit_weights *layer, int32_t i, int32_t j)
 {
-    double own = mean_of(squares, hidden, 1), all = 0;
+    int32_t first = i / layer->block * layer->block;
+    float scales = layer->scale[i] * layer->scale[j];
+    if (i == j) return scales;
+    if (j < first || j >= first + layer->block) return 0.0f;
+    return layer->correlation[(ptrdiff_t)i * layer->block + (j - first)] * scales;
+}
+
+/* The expert's products and its layer's, each of mean square 1, by the rows that the expert saw:
+ * as many as a block has columns, and some, for it to count half. */
+static void blend_in(const sluice_fit_weights *layer, int32_t hidden, int32_t block, float rows,
+                     float *products)
+{
+    double own = mean_square(products, hidden, block), all = 0;
     for (int32_t i = 0; i < hidden; i++)
         all += (double)layer->scale[i] * (double)layer->scale[i] / hidden;
-    float share = own > 0 ? rows / (rows + ROWS_PRIOR) : 0.0f;
+    float share = own > 0 ? rows / (rows + ROWS_PRIOR + (float)(block - 1)) : 0.0f;
+    float mine = own > 0 ? (float)(share / own) : 0.0f, mean = (1.0f - share) / (float)all;
     for (int32_t i = 0; i < hidden; i++) {
-        float mine = own > 0 ? (float)((double)squares[i] / own) : 0.0f;
-        float mean = layer->scale[i] * layer->scale[i] / (float)all;
-        squares[i] = share * mine + (1.0f - share) * mean;
+        int32_t first = i / block * block;
+        for (int32_t j = first; j < first + block && j < hidden; j++) {
+            float *at = &products[(ptrdiff_t)i * block + (j - first)];
+            *at = mine * *at + mean * layer_product(layer, i, j);
+        }
     }
 }
 
 /* The expert's products, drawn to independent columns of equal weight. */
 static void blend_inner(int32_t width, int32_t block, float rows, float *products)
 {
-    double own = 0;
-    for (int32_t i = 0; i < width; i++)
-        own += (double)products[(ptrdiff_t)i * block + i % block] / width;
+    double own = mean_square(products, width, block);
     float share = own > 0 ? rows / (rows + ROWS_PRIOR) : 0.0f;
     for (int32_t i = 0; i < width; i++)
         for (int32_t j = 0; j < block; j++) {
@@ -227,33 +255,47 @@ static void blend_inner(int32_t width, int32_t block, float rows, float *product
         }
 }
 
+static sluice_status weigh_in(const sluice_weigh *weigh, int32_t index, int32_t expert, float rows,
+                              const sluice_fit_weights *layer, sluice_weigh_room *room,
+                              sluice_fit_weights *in, sluice_error *err)
+{
+    int32_t hidden = weigh->config->hidden, block = in_block(weigh);
+    sluice_error detail = {0};
+    SLUICE_TRY(sluice_importance_read(weigh->importance, index, SLUICE_IMPORTANCE_EXPERT_IN,
+                                      (int64_t)expert * hidden, hidden, room->products, err));
+    blend_in(layer, hidden, block, rows, room->products);
+    if (block > 1) {
+        SLUICE_TRY(name_moment(weigh->importance, index, SLUICE_IMPORTANCE_EXPERT_IN,
+                               sluice_moment_set(room->in, room->products, DAMPING, &detail),
+                               &detail, err));
+        *in = weights_of(room->in);
+        return SLUICE_OK;
+    }
+    sluice_moment_set_scale(room->products, hidden, room->scale);
+    *in = *layer;
+    in->scale = room->scale;
+    return SLUICE_OK;
+}
+
 sluice_status sluice_weigh_expert(const sluice_weigh *weigh, int32_t index, int32_t expert,
                                   const sluice_fit_weights *layer, sluice_weigh_room *room,
                                   sluice_fit_weights *in, sluice_fit_weights *inner,
                                   sluice_error *err)
 {
-    const sluice_importance *importance = weigh->importance;
-    int32_t hidden = weigh->config->hidden, width = weigh->config->expert_width;
-    int32_t block = inner_block(weigh);
+    int32_t width = weigh->config->expert_width;
     float rows = 0;
     sluice_error detail = {0};
     *in = *inner = (sluice_fit_weights){0};
     if (!layer->scale) return SLUICE_OK;
-    SLUICE_TRY(sluice_importance_read(importance, index, SLUICE_IMPORTANCE_EXPERT_ROWS, expert, 1,
-                                      &rows, err));
-    SLUICE_TRY(sluice_importance_read(importance, index, SLUICE_IMPORTANCE_EXPERT_IN, expert, 1,
-                                      room->scale, err));
-    SLUICE_TRY(sluice_importance_read(importance, index, SLUICE_IMPORTANCE_EXPERT_INNER,
+    SLUICE_TRY(sluice_importance_read(weigh->importance, index, SLUICE_IMPORTANCE_EXPERT_ROWS,
+                                      expert, 1, &rows, err));
+    SLUICE_TRY(weigh_in(weigh, index, expert, rows, layer, room, in, err));
+    SLUICE_TRY(sluice_importance_read(weigh->importance, index, SLUICE_IMPORTANCE_EXPERT_INNER,
                                       (int64_t)expert * width, width, room->products, err));
-    blend_in(layer, hidden, rows, room->scale);
-    sluice_moment_set_scale(room->scale, hidden, room->scale);
-    blend_inner(width, block, rows, room->products);
-    SLUICE_TRY(name_moment(importance, index, SLUICE_IMPORTANCE_EXPERT_INNER,
+    blend_inner(width, inner_block(weigh), rows, room->products);
+    SLUICE_TRY(name_moment(weigh->importance, index, SLUICE_IMPORTANCE_EXPERT_INNER,
                            sluice_moment_set(room->inner, room->products, EXPERT_DAMPING, &detail),
                            &detail, err));
-    *in = *layer;
-    in->scale = room->scale;
-    *inner = (sluice_fit_weights){block, room->inner->correlation, room->inner->factor,
-                                  room->inner->scale};
+    *inner = weights_of(room->inner);
     return SLUICE_OK;
 }

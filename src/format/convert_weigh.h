@@ -2,8 +2,8 @@
  * (importance.h) to the rounding of rows (quant/fit.h).
  *
  * What: for a matrix of the trunk the moment of its input, prepared once and kept while pieces of a
- * batch need it; for an expert its own scales on its layer's moment, and its own inner moment. An
- * expert that few rows saw is drawn to its layer's mean.
+ * batch need it; for an expert its own moments, of what enters it where that was measured, else its
+ * own scales on its layer's moment. An expert that few rows saw is drawn to its layer's mean.
  *
  * Threads: ready and trunk in the thread that converts; expert in any, each with its own room.
  * Internal to format/. */
@@ -32,7 +32,8 @@ sluice_status sluice_weigh_layer(sluice_weigh *weigh, int32_t layer, sluice_fit_
 /* A worker's room for one expert. */
 typedef struct sluice_weigh_room {
     float *scale;         /* [hidden] */
-    float *products;      /* [width, block] */
+    float *products;      /* [width, block] or [hidden, in block], the larger */
+    sluice_moment *in;    /* [hidden]; NULL where experts have squares alone */
     sluice_moment *inner; /* [width] */
 } sluice_weigh_room;
 sluice_status sluice_weigh_room_new(const sluice_weigh *weigh, sluice_weigh_room *out,

@@ -33,8 +33,8 @@ void sluice_importance_shape(const sluice_config *config, const sluice_importanc
         shape[1] = 1;
         return;
     case SLUICE_IMPORTANCE_EXPERT_IN:
-        shape[0] = config->experts;
-        shape[1] = config->hidden;
+        shape[0] = (int64_t)config->experts * config->hidden;
+        shape[1] = at_most(blocks->expert_in, config->hidden);
         return;
     case SLUICE_IMPORTANCE_EXPERT_INNER:
         shape[0] = (int64_t)config->experts * config->expert_width;
@@ -72,6 +72,23 @@ uint64_t sluice_importance_floats(const sluice_config *config,
     return floats + (uint64_t)shape[0] * (uint64_t)shape[1];
 }
 
+static bool is_block(int32_t columns)
+{
+    return columns >= 128 && columns <= 65536 && columns % 128 == 0;
+}
+
+sluice_status sluice_importance_blocks_check(const sluice_importance_blocks *blocks,
+                                             sluice_error *err)
+{
+    if (is_block(blocks->block) && is_block(blocks->expert_block) &&
+        (blocks->expert_in == 1 || is_block(blocks->expert_in)))
+        return SLUICE_OK;
+    return sluice_fail(err, SLUICE_USAGE,
+                       "blocks of %d columns, of %d within experts and %d of what enters them: "
+                       "they are multiples of 128 up to 65536, and the last may be 1",
+                       blocks->block, blocks->expert_block, blocks->expert_in);
+}
+
 static sluice_status check_tensor(const sluice_importance *importance, const sluice_config *config,
                                   int32_t layer, sluice_importance_place place, sluice_error *err)
 {
@@ -97,8 +114,8 @@ static sluice_status read_block(const sluice_importance *importance, const char 
     const char *text = sluice_safetensors_metadata(&importance->table, key);
     char *end = NULL;
     long value = text ? strtol(text, &end, 10) : 0;
-    if (!text || *end || value < 128 || value > 65536 || value % 128)
-        return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" is not a multiple of 128 up to 65536",
+    if (!text || *end || value < 1 || value > 65536)
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: \"%s\" is not a number of columns",
                            importance->path, key);
     *block = (int32_t)value;
     return SLUICE_OK;
@@ -127,6 +144,12 @@ static sluice_status check(sluice_importance *importance, const sluice_config *c
     memcpy(importance->id, id, strlen(id) + 1);
     SLUICE_TRY(read_block(importance, "block", &importance->blocks.block, err));
     SLUICE_TRY(read_block(importance, "expert_block", &importance->blocks.expert_block, err));
+    SLUICE_TRY(read_block(importance, "expert_in_block", &importance->blocks.expert_in, err));
+    sluice_error inner = {0};
+    if (sluice_importance_blocks_check(&importance->blocks, &inner) != SLUICE_OK)
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: %.300s", importance->path, inner.detail);
+    importance->hidden = config->hidden;
+    importance->width = config->expert_width;
     for (int32_t layer = 0; layer < config->layers; layer++)
         for (int place = 0; place < SLUICE_IMPORTANCE_PLACES; place++)
             SLUICE_TRY(
@@ -178,11 +201,13 @@ sluice_status sluice_importance_read(const sluice_importance *importance, int32_
     SLUICE_TRY(sluice_file_read(importance->fd, importance->path,
                                 tensor->offset + (uint64_t)(first * width) * sizeof *out, out,
                                 (size_t)(count * width) * sizeof *out, err));
-    bool moment = place != SLUICE_IMPORTANCE_EXPERT_ROWS && place != SLUICE_IMPORTANCE_EXPERT_IN;
+    int64_t unit = place == SLUICE_IMPORTANCE_EXPERT_IN      ? importance->hidden
+                   : place == SLUICE_IMPORTANCE_EXPERT_INNER ? importance->width
+                                                             : tensor->shape[0];
     for (int64_t row = 0; row < count; row++)
         for (int64_t col = 0; col < width; col++) {
             float value = out[row * width + col];
-            bool square = !moment || col == (first + row) % width;
+            bool square = col == (first + row) % unit % width;
             if (!isfinite(value) || (square && value < 0.0f))
                 return sluice_fail(
                     err, SLUICE_CORRUPT, "%s: %s[%lld, %lld] is not a mean of squares or products",

@@ -3,14 +3,14 @@
  * What: a safetensors file that eval/importance.c writes and conversion reads. For each point of a
  * model where rows enter matrices it holds second moments, the means of x xT over the tokens of
  * some text, in blocks along the diagonal: row i of [cols, block] holds the columns of the block
- * that i is in, [i / block * block, + block), zero beyond cols. Routed experts, of which a large
- * model has too many for that, share the moment of their layer's input; each has its own mean
- * squares, and moments of its inner rows in blocks of their own size. There a row counts by its
- * share in the layer's sum, squared.
+ * that i is in, [i / block * block, + block), zero beyond cols. Each routed expert has moments of
+ * the rows that went to it and of its inner rows, in blocks of their own sizes; a row counts by its
+ * share in the layer's sum, squared. A large model has too many experts for moments of what goes
+ * in: with blocks of one column they have mean squares alone, and share the rest of their layer's.
  *
  *   layers.N.mixer.in, mixer.out, moe.in, shared.inner   [cols, block] f32
  *   layers.N.experts.rows                                [experts] f32, rows that it was run on
- *   layers.N.experts.in                                  [experts, hidden] f32, mean squares
+ *   layers.N.experts.in                                  [experts * hidden, expert in block] f32
  *   layers.N.experts.inner                               [experts * width, expert block] f32
  *   head.in                                              [hidden, block] f32
  *
@@ -35,10 +35,15 @@ typedef enum sluice_importance_place {
     SLUICE_IMPORTANCE_HEAD_IN = SLUICE_IMPORTANCE_PLACES
 } sluice_importance_place;
 
-/* Columns of a block: a positive multiple of 128, so that no group of a quantised row is cut. */
+/* Columns of a block: a positive multiple of 128, so that no group of a quantised row is cut; for
+ * what enters experts also 1. */
 typedef struct sluice_importance_blocks {
-    int32_t block, expert_block;
+    int32_t block, expert_block, expert_in;
 } sluice_importance_blocks;
+
+/* SLUICE_USAGE if they are none. */
+sluice_status sluice_importance_blocks_check(const sluice_importance_blocks *blocks,
+                                             sluice_error *err);
 
 /* The shape of a tensor, and its name ("layers.3.moe.in"; layer is ignored for the head). The
  * block of a moment is never wider than its cols. */
@@ -55,8 +60,8 @@ typedef struct sluice_importance {
     int fd;
     sluice_safetensors table;
     sluice_importance_blocks blocks;
-    int32_t layers, experts, hidden, width;
-    char id[17]; /* of what it holds: other values, other id */
+    int32_t hidden, width; /* of an expert */
+    char id[17];           /* of what it holds: other values, other id */
 } sluice_importance;
 
 /* Opens and checks: everything that config asks for must be there with its shape. SLUICE_CORRUPT,

@@ -207,31 +207,43 @@ static void fit_block(fit *f, int32_t first, int32_t end)
     }
 }
 
+/* error H errorT of scaled columns; pull: [cols]. */
+static double square(const sluice_fit_weights *weights, int32_t cols, const float *error,
+                     float *pull)
+{
+    double sum = 0;
+    int32_t block = weights->block;
+    memcpy(pull, error, (size_t)cols * sizeof *pull);
+    if (weights->correlation) memset(pull, 0, (size_t)cols * sizeof *pull);
+    for (int32_t i = 0; i < cols && weights->correlation; i++) {
+        int32_t first = i / block * block, end = first + block < cols ? first + block : cols;
+        add(pull + first, weights->correlation + (ptrdiff_t)i * block, error[i], end - first);
+    }
+    for (int32_t i = 0; i < cols; i++)
+        sum += (double)error[i] * (double)pull[i];
+    return sum;
+}
+
+double sluice_fit_square(const sluice_fit_weights *weights, int32_t cols, const float *values,
+                         float *scratch)
+{
+    for (int32_t i = 0; i < cols; i++)
+        scratch[i] = scale_of(weights, i) * values[i];
+    return square(weights, cols, scratch, scratch + cols);
+}
+
 double sluice_fit_error(sluice_weight_format format, int32_t cols, const float *row,
                         const sluice_fit_weights *weights, const void *codes, const void *scales,
                         const void *biases, float *scratch)
 {
-    float *error = scratch, *pull = scratch + cols;
-    double sum = 0;
-    int32_t block = weights->correlation ? weights->block : cols;
     for (int32_t i = 0; i < cols; i++) {
         size_t group = (size_t)(i / format.group);
         float value = sluice_plain_load(format.scale, scales, group) *
                           (float)sluice_affine_code(codes, format.bits, i) +
                       sluice_plain_load(format.scale, biases, group);
-        error[i] = scale_of(weights, i) * (row[i] - value);
-        pull[i] = 0.0f;
+        scratch[i] = scale_of(weights, i) * (row[i] - value);
     }
-    for (int32_t i = 0; i < cols; i++) {
-        int32_t first = i / block * block, end = first + block < cols ? first + block : cols;
-        if (weights->correlation)
-            add(pull + first, weights->correlation + (ptrdiff_t)i * block, error[i], end - first);
-        else
-            pull[i] = error[i];
-    }
-    for (int32_t i = 0; i < cols; i++)
-        sum += (double)error[i] * (double)pull[i];
-    return sum;
+    return square(weights, cols, scratch, scratch + cols);
 }
 
 /* Whether the format can hold the grids: f16 has an end. */

@@ -34,6 +34,10 @@ sluice_status sluice_weight_fit_row(sluice_weight_format format, int32_t cols, c
                                     const sluice_fit_weights *weights, void *scratch, void *codes,
                                     void *scales, void *biases, sluice_error *err);
 
+/* v H vT of a row of values [cols]. scratch: 2 * cols floats. */
+double sluice_fit_square(const sluice_fit_weights *weights, int32_t cols, const float *values,
+                         float *scratch);
+
 /* The error of a row as it was rounded, (w - q) H (w - q)T. scratch: 2 * cols floats. */
 double sluice_fit_error(sluice_weight_format format, int32_t cols, const float *row,
                         const sluice_fit_weights *weights, const void *codes, const void *scales,
