@@ -2,7 +2,8 @@
  *
  * The text should be like what the model will be used for, and is no text that it is judged by.
  * What comes out is a file that conversion takes (sluice_convert_options.importance) to lose less
- * at 2, 3 and 4 bits than by plain rounding; doc/quantisation.md says how, and what that is worth. */
+ * at 2, 3 and 4 bits than by plain rounding; doc/quantisation.md says how, and what that is worth.
+ */
 #ifndef SLUICE_IMPORTANCE_H
 #define SLUICE_IMPORTANCE_H
 
