@@ -22,6 +22,10 @@ static const cli_option text_options[] = {
     {"windows", 0, CLI_INTEGER, "N", AT(windows), 1, INT32_MAX,
      "Only the first N windows of each text (all)."},
     {0}};
+static const cli_option ppl_options[] = {
+    {"out", 0, CLI_TEXT, "FILE", AT(out), 0, 0,
+     "Write every window as a line of JSON; called again, go on where the file ends."},
+    {0}};
 static const cli_option kld_options[] = {
     {"save", 0, CLI_TEXT, "FILE", AT(save), 0, 0,
      "Write this model's predictions: 2 bytes for each position and token of the vocabulary."},
@@ -47,7 +51,8 @@ const cli_option eval_common_options[] = {
      "the same result."},
     {0}};
 
-static const cli_group ppl_groups[] = {{"Texts", text_options, 0}, EVAL_COMMON_GROUPS, {0}};
+static const cli_group ppl_groups[] = {
+    {"Texts", text_options, 0}, {"Windows", ppl_options, 0}, EVAL_COMMON_GROUPS, {0}};
 static const cli_group kld_groups[] = {
     {"Texts", text_options, 0}, {"Predictions", kld_options, 0}, EVAL_COMMON_GROUPS, {0}};
 static const cli_group task_groups[] = {{"Tasks", task_options, 0},
@@ -56,16 +61,17 @@ static const cli_group task_groups[] = {{"Tasks", task_options, 0},
                                         {"Length", eval_length_options, 0},
                                         EVAL_COMMON_GROUPS,
                                         {0}};
-static const cli_group all_groups[] = {{"Texts (ppl, kld)", text_options, 0},
-                                       {"Predictions (kld)", kld_options, 0},
-                                       {"Tasks (tasks)", task_options, 0},
-                                       {"MMLU (mmlu)", eval_mmlu_options, 0},
-                                       {"Programs (humaneval)", eval_code_options, 0},
-                                       {"Thinking (tasks, gsm8k)", eval_think_options, 0},
-                                       {"Answers (all but ppl, kld)", eval_answer_options, 0},
-                                       {"Length (tasks, gsm8k, humaneval)", eval_length_options, 0},
-                                       EVAL_COMMON_GROUPS,
-                                       {0}};
+static const cli_group all_groups[] = {
+    {"Texts (ppl, kld)", text_options, 0},
+    {"Predictions (kld)", kld_options, 0},
+    {"Tasks (tasks)", task_options, 0},
+    {"MMLU (mmlu)", eval_mmlu_options, 0},
+    {"Programs (humaneval)", eval_code_options, 0},
+    {"Thinking (tasks, gsm8k)", eval_think_options, 0},
+    {"Answers (all but kld; ppl: --out)", eval_answer_options, 0},
+    {"Length (tasks, gsm8k, humaneval)", eval_length_options, 0},
+    EVAL_COMMON_GROUPS,
+    {0}};
 
 eval_progress eval_progress_begin(const eval_args *args, const char *unit)
 {
@@ -108,6 +114,7 @@ static int run_ppl(sluice_engine *engine, const eval_args *args)
     sluice_perplexity all, *each = calloc((size_t)args->texts.count, sizeof *each);
     if (!each) return cli_fail("not enough memory for the results");
     sluice_eval_text_options options = text_plan(args, &p);
+    options.log = args->out;
     int status =
         eval_progress_end(&p,
                           sluice_eval_perplexity(engine, args->texts.words, args->texts.count,
@@ -221,13 +228,14 @@ static int eval_tasks(int argc, char **argv);
 static const cli_command verbs[] = {
     {.name = "eval ppl",
      .summary = "Perplexity of texts",
-     .usage = "[MODEL] --text FILE... [--window N] [--stride N] [options]",
+     .usage = "[MODEL] --text FILE... [--window N] [--stride N] [--out FILE] [options]",
      .description =
          "How well a model predicts texts: the exponential of the mean negative log-likelihood of "
          "their tokens. Each text is cut into windows that start cold, and only whole windows "
          "count. With a --stride of less than a window they overlap, and every token is predicted "
          "once, by the window that gives it the most context. The interval in brackets holds the "
-         "perplexity of such texts with 95% confidence, judged by the spread of the windows.",
+         "perplexity of such texts with 95% confidence, judged by the spread of the windows.\n"
+         "--out keeps every window; a run that was interrupted goes on where it stopped.",
      .examples = "sluice eval ppl --text models/nano/text/*.txt\n"
                  "sluice eval ppl ~/models/qwen3.5-397b.sluice --text book.txt --k 4 --batch 4",
      .positional_max = 1,

@@ -35,10 +35,14 @@ typedef bool (*sluice_eval_progress_fn)(void *context, int64_t done, int64_t tot
  * predictions each, as usual for disjoint windows; a smaller stride gives every prediction at least
  * window - stride tokens of context. */
 typedef struct sluice_eval_text_options {
-    int32_t window;                   /* tokens; 0: 1024 */
-    int32_t stride;                   /* 1 to window; 0: window */
-    int32_t windows_max;              /* of each text; 0: all */
-    int32_t batch;                    /* windows that go through the model together; 0: 1 */
+    int32_t window;      /* tokens; 0: 1024 */
+    int32_t stride;      /* 1 to window; 0: window */
+    int32_t windows_max; /* of each text; 0: all */
+    int32_t batch;       /* windows that go through the model together; 0: 1 */
+    /* For perplexity: every window as a line of JSON, as it is done. If the file exists, what it
+     * holds is not run again; made by another model or with other settings it is refused. NULL:
+     * none. */
+    const char *log;
     bool special;                     /* text such as <|im_start|> becomes that special token */
     sluice_eval_progress_fn progress; /* may be NULL */
     void *context;

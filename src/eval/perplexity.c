@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "eval/interval.h"
 #include "eval/scores.h"
+#include "eval/window_log.h"
 
 sluice_status sluice_scores_new(int32_t windows, sluice_scores *out, sluice_error *err)
 {
@@ -38,19 +39,52 @@ sluice_perplexity sluice_scores_perplexity(const sluice_scores *scores, int32_t 
 }
 
 typedef struct measure {
+    const sluice_windows *windows;
     sluice_scores scores;
+    sluice_window_log *log;  /* NULL: none */
+    sluice_windows pending;  /* those that are not in it */
+    int32_t *pending_window; /* [pending.count], of all */
     int32_t vocab;
 } measure;
 
 static sluice_status on_row(void *context, const sluice_window_row *row, sluice_error *err)
 {
     measure *m = context;
-    int32_t best;
-    (void)err;
-    m->scores.nll[row->window] +=
+    int32_t best, window = m->pending_window[row->window];
+    m->scores.nll[window] +=
         sluice_logits_norm(row->logits, m->vocab, &best) - (double)row->logits[row->next];
-    m->scores.predicted[row->window] += 1;
+    m->scores.predicted[window] += 1;
+    if (!m->log || row->row < m->windows->window - 2) return SLUICE_OK;
+    return sluice_window_log_add(m->log, window, err);
+}
+
+static sluice_status list_pending(measure *m, sluice_error *err)
+{
+    const sluice_windows *w = m->windows;
+    m->pending = *w;
+    m->pending.count = 0;
+    m->pending.windows = calloc((size_t)w->count, sizeof *w->windows);
+    m->pending_window = calloc((size_t)w->count, sizeof *m->pending_window);
+    if (!m->pending.windows || !m->pending_window)
+        return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for %d windows", w->count);
+    for (int32_t i = 0; i < w->count; i++) {
+        if (m->scores.predicted[i] > 0) continue;
+        m->pending_window[m->pending.count] = i;
+        m->pending.windows[m->pending.count++] = w->windows[i];
+    }
     return SLUICE_OK;
+}
+
+static sluice_status run(measure *m, sluice_engine *engine, const char *const *paths,
+                         const sluice_eval_text_options *options, sluice_error *err)
+{
+    SLUICE_TRY(sluice_scores_new(m->windows->count, &m->scores, err));
+    if (options->log)
+        SLUICE_TRY(sluice_window_log_open(options->log, engine, m->windows, paths, &m->scores,
+                                          &m->log, err));
+    SLUICE_TRY(list_pending(m, err));
+    if (!m->pending.count) return SLUICE_OK;
+    return sluice_windows_run(engine, &m->pending, options, on_row, m, err);
 }
 
 static void report(const sluice_windows *w, const sluice_scores *scores, int32_t texts,
@@ -73,14 +107,14 @@ sluice_status sluice_eval_perplexity(sluice_engine *engine, const char *const *p
                                      sluice_error *err)
 {
     sluice_windows windows;
-    measure m = {.vocab = sluice_engine_info(engine)->vocab};
+    measure m = {.windows = &windows, .vocab = sluice_engine_info(engine)->vocab};
     SLUICE_TRY(sluice_windows_load(engine, paths, n, options, &windows, err));
-    sluice_status status = sluice_scores_new(windows.count, &m.scores, err);
-    if (status == SLUICE_OK) {
-        status = sluice_windows_run(engine, &windows, options, on_row, &m, err);
-        if (status == SLUICE_OK) report(&windows, &m.scores, n, each, all);
-        sluice_scores_free(&m.scores);
-    }
+    sluice_status status = run(&m, engine, paths, options, err);
+    if (status == SLUICE_OK) report(&windows, &m.scores, n, each, all);
+    sluice_window_log_close(m.log);
+    sluice_scores_free(&m.scores);
+    free(m.pending.windows);
+    free(m.pending_window);
     sluice_windows_free(&windows);
     return status;
 }

@@ -1,7 +1,4 @@
-/* The log of a run over tasks: a line of JSON about the run, then one for each answer, written as
- * it comes, so that a run that was interrupted goes on where it stopped.
- *
- * A last line without its end was cut off by whatever ended the run, and is dropped. */
+/* The log of a run over tasks: one line for each answer, written as it comes (log.h). */
 #ifndef SLUICE_EVAL_TASK_LOG_H
 #define SLUICE_EVAL_TASK_LOG_H
 

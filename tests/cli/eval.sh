@@ -23,6 +23,28 @@ has out "alice.txt"
 run 0 eval ppl --text "$alice" --window 64 --stride 16 --windows 5 --json
 json '.all.predicted == 63 + 4 * 16'
 
+# A log of windows is gone on from, to the same bits, and refused where something else made it.
+run 0 eval ppl --text "$alice" --window 64 --windows 5 --out "$scratch/windows" --json
+cp "$scratch/out" "$scratch/whole"
+[ "$(wc -l <"$scratch/windows")" -eq 6 ] || fail "the log has not 6 lines"
+cp "$scratch/windows" "$scratch/all-windows"
+head -n 3 "$scratch/all-windows" >"$scratch/windows"
+sed -n 4p "$scratch/all-windows" | head -c 20 >>"$scratch/windows"
+run 0 eval ppl --text "$alice" --window 64 --windows 5 --out "$scratch/windows" --batch 2 --json
+same "$scratch/out" "$scratch/whole" "gone on from a log"
+same "$scratch/windows" "$scratch/all-windows" "the log"
+run 0 eval ppl --text "$alice" --window 64 --windows 5 --out "$scratch/windows" --json
+json '.all == $whole[0].all' --slurpfile whole "$scratch/whole" # nothing was left to do
+run 1 eval ppl --text "$alice" --window 128 --windows 5 --out "$scratch/windows"
+has err '"window" was 64 and is 128'
+one_sentence
+tail -c 20000 "$alice" >"$scratch/text"
+run 0 eval ppl --text "$scratch/text" --window 64 --windows 1 --out "$scratch/changed"
+head -c 20000 "$alice" >"$scratch/text"
+run 1 eval ppl --text "$scratch/text" --window 64 --windows 1 --out "$scratch/changed"
+has err "line 2: window 0 of"
+one_sentence
+
 # Divergence: none from oneself, some from fewer experts.
 run 0 eval kld --text "$alice" --window 128 --windows 3 --save "$scratch/predictions" --json
 json '.all.windows == 3'

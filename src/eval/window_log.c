@@ -1,0 +1,117 @@
+/* See window_log.h. */
+#include "eval/window_log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "engine/engine.h"
+#include "eval/log.h"
+
+struct sluice_window_log {
+    sluice_log *log;
+    const sluice_windows *windows;
+    const char *const *paths;
+    sluice_scores *scores;
+};
+
+/* A window's place in its own text. */
+static int32_t ordinal(const sluice_windows *w, int32_t window)
+{
+    int32_t first = window;
+    while (first > 0 && w->windows[first - 1].text == w->windows[window].text)
+        first--;
+    return window - first;
+}
+
+/* -1: none of this run's. */
+static int32_t find(const sluice_window_log *log, const char *text, int32_t number)
+{
+    const sluice_windows *w = log->windows;
+    int32_t at = 0;
+    for (int32_t i = 0; i < w->count; i++) {
+        at = i > 0 && w->windows[i].text == w->windows[i - 1].text ? at + 1 : 0;
+        if (at == number && strcmp(log->paths[w->windows[i].text], text) == 0) return i;
+    }
+    return -1;
+}
+
+static void print_crc(const sluice_windows *w, int32_t window, char crc[16])
+{
+    snprintf(
+        crc, 16, "%08x",
+        sluice_crc32c(0, w->tokens + w->windows[window].at, (size_t)w->window * sizeof *w->tokens));
+}
+
+static sluice_status keep(void *context, const char *path, json_t *entry, int32_t line,
+                          sluice_error *err)
+{
+    const sluice_window_log *log = context;
+    const char *text, *crc;
+    char now[16];
+    int number, predicted;
+    double nll;
+    if (json_unpack(entry, "{s:s, s:i, s:s, s:i, s:F}", "text", &text, "window", &number, "crc",
+                    &crc, "predicted", &predicted, "nll", &nll) != 0 ||
+        predicted < 1)
+        return sluice_fail(err, SLUICE_BAD_INPUT, "%s: line %d: not a window", path, line);
+    int32_t window = find(log, text, number);
+    if (window < 0) return SLUICE_OK; /* of a text, or beyond a limit, that is not asked for now */
+    print_crc(log->windows, window, now);
+    if (strcmp(crc, now) != 0)
+        return sluice_fail(err, SLUICE_USAGE,
+                           "%s: line %d: window %d of %s has changed since: give another file",
+                           path, line, number, text);
+    log->scores->nll[window] = nll;
+    log->scores->predicted[window] = predicted;
+    return SLUICE_OK;
+}
+
+sluice_status sluice_window_log_open(const char *path, const sluice_engine *engine,
+                                     const sluice_windows *windows, const char *const *paths,
+                                     sluice_scores *scores, sluice_window_log **out,
+                                     sluice_error *err)
+{
+    const sluice_model_info *info = sluice_engine_info(engine);
+    char fingerprint[16];
+    snprintf(fingerprint, sizeof fingerprint, "%08x", engine->model->fingerprint);
+    json_t *run =
+        json_pack("{s:s, s:i, s:s, s:i, s:s, s:b, s:i, s:i}", "evaluation", "ppl", "version", 1,
+                  "fingerprint", fingerprint, "k", info->k, "lossy", info->lossy, "exact",
+                  engine->options.exact, "window", windows->window, "stride", windows->stride);
+    sluice_window_log *log = calloc(1, sizeof *log);
+    if (log) *log = (sluice_window_log){NULL, windows, paths, scores};
+    sluice_status status =
+        run && log ? sluice_log_open(path, run, keep, log, &log->log, err)
+                   : sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for a log", path);
+    json_decref(run);
+    if (status == SLUICE_OK)
+        *out = log;
+    else
+        sluice_window_log_close(log);
+    return status;
+}
+
+void sluice_window_log_close(sluice_window_log *log)
+{
+    if (!log) return;
+    sluice_log_close(log->log);
+    free(log);
+}
+
+sluice_status sluice_window_log_add(sluice_window_log *log, int32_t window, sluice_error *err)
+{
+    char crc[16];
+    const sluice_windows *w = log->windows;
+    print_crc(w, window, crc);
+    json_t *entry =
+        json_pack("{s:s, s:i, s:s, s:i, s:f}", "text", log->paths[w->windows[window].text],
+                  "window", ordinal(w, window), "crc", crc, "predicted",
+                  (int)log->scores->predicted[window], "nll", log->scores->nll[window]);
+    sluice_status status = entry ? sluice_log_add(log->log, entry, err)
+                                 : sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for a log",
+                                               sluice_log_path(log->log));
+    json_decref(entry);
+    return status;
+}
