@@ -140,7 +140,7 @@ void sluice_cpu_rows_gather(sluice_cpu *cpu, const float *x, const int32_t *from
 size_t sluice_cpu_rows_bytes(int32_t n, int32_t cols);
 
 /* cpu_linear.c */
-/* How a matrix is cut into tasks: panels a task, and blocks of rows; never by threads. */
+/* How a matrix is cut into tasks: panels a task, and blocks of rows. */
 typedef struct sluice_cpu_cut {
     int32_t panels, panels_task, row_blocks, tasks;
 } sluice_cpu_cut;
@@ -148,7 +148,8 @@ typedef struct sluice_cpu_piece {
     int32_t panel_begin, panel_end, row, rows;
 } sluice_cpu_piece;
 /* For n rows; matrices: how many of this shape a task multiplies. */
-sluice_cpu_cut sluice_cpu_cut_of(const sluice_weight *w, int32_t n, int32_t matrices);
+sluice_cpu_cut sluice_cpu_cut_of(const sluice_cpu *cpu, const sluice_weight *w, int32_t n,
+                                 int32_t matrices);
 sluice_cpu_piece sluice_cpu_piece_of(const sluice_cpu_cut *cut, int32_t n, int32_t task);
 /* The piece of W x and of its low-rank terms, whose middles are at middle (NULL: there are none):
  * y[t * ldy + output], t counted from the piece's first row. */

@@ -1,25 +1,29 @@
 /* Matrices times rows: cutting them into tasks, and choosing f32 or integer kernels.
  *
- * A task is some panels of 16 outputs for some rows. Where the cuts are depends on the matrix and
- * the number of rows alone; a result does not depend even on them. */
+ * A task is some panels of 16 outputs for some rows. A result does not depend on where the cuts
+ * are: an output is summed in one task, in one order. */
 #include "kernels/cpu.h"
 
-/* A task is at least TASK_WORK multiply-adds (some microseconds), and while a matrix has TASKS_MIN
- * of them, at least TASK_BYTES of weights: where a task begins, memory has to be waited for. */
+/* A task is at least TASK_WORK multiply-adds (some microseconds). Few rows are bound by memory,
+ * which has to be waited for where a task begins: while every thread has TASKS_MIN tasks of a
+ * matrix, theirs are at least TASK_BYTES of weights. */
 #define TASK_WORK 131072
-#define TASK_BYTES (256 * 1024)
-#define TASKS_MIN 8
+#define TASK_BYTES (1024 * 1024)
+#define TASKS_MIN 2
+#define FEW_ROWS 8
 #define ROWS_BLOCK 240 /* rows a task: their activations stay in L2 */
 
-sluice_cpu_cut sluice_cpu_cut_of(const sluice_weight *w, int32_t n, int32_t matrices)
+sluice_cpu_cut sluice_cpu_cut_of(const sluice_cpu *cpu, const sluice_weight *w, int32_t n,
+                                 int32_t matrices)
 {
     sluice_cpu_cut cut;
     const int32_t rows = n < ROWS_BLOCK ? n : ROWS_BLOCK;
     const int64_t work = (int64_t)SLUICE_PANEL_ROWS * w->cols * rows * matrices;
     const int64_t by_work = TASK_WORK / (work > 0 ? work : 1);
-    const int64_t by_bytes = TASK_BYTES / (int64_t)sluice_weight_panel_bytes(w->format, w->cols);
+    const int64_t panel_bytes = (int64_t)sluice_weight_panel_bytes(w->format, w->cols);
+    const int64_t by_bytes = n <= FEW_ROWS ? TASK_BYTES / panel_bytes : 0;
     cut.panels = sluice_weight_panels(w);
-    const int64_t most = cut.panels / TASKS_MIN;
+    const int64_t most = cut.panels / (TASKS_MIN * cpu->threads);
     int64_t panels = by_bytes < most ? by_bytes : most;
     panels = panels > by_work ? panels : by_work;
     panels = panels < cut.panels ? panels : cut.panels;
@@ -93,7 +97,7 @@ void sluice_cpu_linears(sluice_cpu *cpu, const sluice_cpu_rows *rows,
     int32_t tasks = 0;
     for (int32_t i = 0; i < n_linears; i++) {
         weights[i] = linears[i].w;
-        job.cuts[i] = sluice_cpu_cut_of(linears[i].w, rows->n, 1);
+        job.cuts[i] = sluice_cpu_cut_of(cpu, linears[i].w, rows->n, 1);
         tasks += job.cuts[i].tasks;
         work += (int64_t)linears[i].w->rows * linears[i].w->cols * rows->n;
         observe(cpu, linears[i].w, rows);
@@ -135,7 +139,7 @@ void sluice_cpu_linear_add(sluice_cpu *cpu, const sluice_cpu_rows *rows, const s
                            float *y, float *h)
 {
     add_job job = {.cpu = cpu, .rows = rows, .w = w, .y = y, .h = h};
-    job.cut = sluice_cpu_cut_of(w, rows->n, 1);
+    job.cut = sluice_cpu_cut_of(cpu, w, rows->n, 1);
     observe(cpu, w, rows);
     sluice_cpu_low_rank_in(cpu, rows, &w, 1, &job.middle);
     sluice_cpu_run(cpu, add_task, &job, job.cut.tasks, (int64_t)w->rows * w->cols * rows->n);
