@@ -121,7 +121,8 @@ const cli_command cli_command_convert = {
     .usage = "SRC OUT [options]",
     .description =
         "Converts the checkpoint in folder SRC (safetensors with Hugging Face or MLX names; bf16, "
-        "f16, f32 or MLX-quantised) into the folder OUT, where each expert is one aligned record "
+        "f16, f32 or MLX-quantised; or a converted model, to change its formats) into the folder "
+        "OUT, where each expert is one aligned record "
         "that is read in one go. OUT is still a folder of valid safetensors. Values are kept bit "
         "for "
         "bit unless --experts or --trunk asks for another format.\n"

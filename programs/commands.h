@@ -14,6 +14,7 @@ extern const cli_command cli_command_detokenize; /* in cmd_tokenize.c */
 extern const cli_command cli_command_eval;
 extern const cli_command cli_command_importance;
 extern const cli_command cli_command_inspect;
+extern const cli_command cli_command_merge;
 extern const cli_command cli_command_plan;
 extern const cli_command cli_command_render;
 extern const cli_command cli_command_report;

@@ -9,17 +9,29 @@
 #include "commands.h"
 #include "output.h"
 
-const cli_command *const cli_commands[] = {&cli_command_chat,       &cli_command_run,
-                                           &cli_command_score,      &cli_command_convert,
-                                           &cli_command_inspect,    &cli_command_verify,
-                                           &cli_command_render,     &cli_command_tokenize,
-                                           &cli_command_detokenize, &cli_command_serve,
-                                           &cli_command_plan,       &cli_command_bench,
-                                           &cli_command_eval,       &cli_command_train,
-                                           &cli_command_calibrate,  &cli_command_report,
-                                           &cli_command_importance, &cli_command_synth,
-                                           &cli_command_trace,      &cli_command_completion,
-                                           &cli_command_version,    NULL};
+const cli_command *const cli_commands[] = {&cli_command_chat,
+                                           &cli_command_run,
+                                           &cli_command_score,
+                                           &cli_command_convert,
+                                           &cli_command_inspect,
+                                           &cli_command_verify,
+                                           &cli_command_render,
+                                           &cli_command_tokenize,
+                                           &cli_command_detokenize,
+                                           &cli_command_serve,
+                                           &cli_command_plan,
+                                           &cli_command_bench,
+                                           &cli_command_eval,
+                                           &cli_command_train,
+                                           &cli_command_merge,
+                                           &cli_command_calibrate,
+                                           &cli_command_report,
+                                           &cli_command_importance,
+                                           &cli_command_synth,
+                                           &cli_command_trace,
+                                           &cli_command_completion,
+                                           &cli_command_version,
+                                           NULL};
 
 /* Character classes from the user's locale, as UTF-8 in any case; numbers stay as C writes them. */
 static void set_locale(void)

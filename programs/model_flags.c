@@ -139,9 +139,8 @@ static bool read_lookahead(const char *text, int32_t *lookahead)
     return true;
 }
 
-/* DIR:SCALE, where what follows the last colon is a number; else all of it is DIR. Paths are freed
- * with free(). */
-static int read_adapters(const cli_texts *texts, sluice_adapter_choice *choices)
+/* DIR:SCALE, where what follows the last colon is a number; else all of it is DIR. */
+int cli_adapters_read(const cli_texts *texts, sluice_adapter_choice *choices)
 {
     if (texts->n > SLUICE_ADAPTERS_MAX)
         return cli_usage("--adapter can be given %d times, not %d", SLUICE_ADAPTERS_MAX, texts->n);
@@ -155,6 +154,12 @@ static int read_adapters(const cli_texts *texts, sluice_adapter_choice *choices)
         choices[i] = (sluice_adapter_choice){path, scaled ? scale : 1.0f};
     }
     return CLI_OK;
+}
+
+void cli_adapters_free(sluice_adapter_choice *choices)
+{
+    for (int i = 0; i < SLUICE_ADAPTERS_MAX; i++)
+        free((char *)(uintptr_t)choices[i].path);
 }
 
 static sluice_engine_options engine_options(const cli_model_flags *flags, int32_t lookahead,
@@ -202,7 +207,7 @@ int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
                          flags->lookahead);
     sluice_engine_options options = engine_options(flags, lookahead, &progress);
     sluice_adapter_choice adapters[SLUICE_ADAPTERS_MAX] = {{0}};
-    int result = read_adapters(&flags->adapters, adapters);
+    int result = cli_adapters_read(&flags->adapters, adapters);
     options.adapters = adapters;
     options.n_adapters = flags->adapters.n;
     if (result == CLI_OK && sluice_engine_open(model, &options, out, &err) != SLUICE_OK) {
@@ -210,8 +215,7 @@ int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
         result = cli_fail_error(&err);
     }
     cli_progress_clear(&progress);
-    for (int i = 0; i < SLUICE_ADAPTERS_MAX; i++)
-        free((char *)(uintptr_t)adapters[i].path);
+    cli_adapters_free(adapters);
     return result;
 }
 

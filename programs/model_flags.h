@@ -41,6 +41,9 @@ int cli_model_path(const char *model, char **path);
 
 int cli_engine_open(const char *model, const cli_model_flags *flags, bool quiet,
                     sluice_engine **out);
+/* What --adapter was given, into [SLUICE_ADAPTERS_MAX] zeroed choices; to be freed even so. */
+int cli_adapters_read(const cli_texts *texts, sluice_adapter_choice *choices);
+void cli_adapters_free(sluice_adapter_choice *choices);
 /* The options that these flags mean, for who opens no engine: without adapters and lookahead.
  * Progress must outlive what they are given to. */
 sluice_engine_options cli_engine_options(const cli_model_flags *flags, cli_progress *progress);

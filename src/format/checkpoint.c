@@ -177,6 +177,16 @@ static sluice_status check_index(const sluice_checkpoint *checkpoint, const json
     return status;
 }
 
+static sluice_status open_shards(sluice_checkpoint *checkpoint, const char *const *names,
+                                 size_t count, const char *headers_dir, sluice_error *err)
+{
+    checkpoint->shards = calloc(count, sizeof *checkpoint->shards);
+    if (!checkpoint->shards) return no_memory(checkpoint->dir, err);
+    for (size_t i = 0; i < count; i++)
+        SLUICE_TRY(open_shard(checkpoint, names[i], headers_dir, err));
+    return SLUICE_OK;
+}
+
 static sluice_status open_indexed(sluice_checkpoint *checkpoint, const char *path,
                                   const char *headers_dir, sluice_error *err)
 {
@@ -190,12 +200,7 @@ static sluice_status open_indexed(sluice_checkpoint *checkpoint, const char *pat
     SLUICE_TRY(status);
     const json_t *map = json_object_get(root, "weight_map");
     status = list_shards(map, path, &names, &count, err);
-    if (status == SLUICE_OK) {
-        checkpoint->shards = calloc(count, sizeof *checkpoint->shards);
-        if (!checkpoint->shards) status = no_memory(checkpoint->dir, err);
-    }
-    for (size_t i = 0; i < count && status == SLUICE_OK; i++)
-        status = open_shard(checkpoint, names[i], headers_dir, err);
+    if (status == SLUICE_OK) status = open_shards(checkpoint, names, count, headers_dir, err);
     if (status == SLUICE_OK) status = check_index(checkpoint, map, path, err);
     free(names);
     json_decref(root);
@@ -214,9 +219,7 @@ static sluice_status open_files(sluice_checkpoint *checkpoint, const char *heade
     } else if (sluice_file_exists(index)) {
         status = open_indexed(checkpoint, index, headers_dir, err);
     } else if (sluice_file_exists(single) || (saved && sluice_file_exists(saved))) {
-        checkpoint->shards = calloc(1, sizeof *checkpoint->shards);
-        status = checkpoint->shards ? open_shard(checkpoint, SINGLE_FILE, headers_dir, err)
-                                    : no_memory(checkpoint->dir, err);
+        status = open_shards(checkpoint, (const char *const[]){SINGLE_FILE}, 1, headers_dir, err);
     } else {
         status = sluice_fail(err, SLUICE_NOT_FOUND, "%s: neither %s nor %s is there",
                              checkpoint->dir, SINGLE_FILE, INDEX_FILE);
@@ -227,8 +230,7 @@ static sluice_status open_files(sluice_checkpoint *checkpoint, const char *heade
     return status;
 }
 
-sluice_status sluice_checkpoint_open(const char *dir, const char *headers_dir,
-                                     sluice_checkpoint **out, sluice_error *err)
+static sluice_status new_checkpoint(const char *dir, sluice_checkpoint **out, sluice_error *err)
 {
     if (!sluice_file_is_dir(dir))
         return sluice_fail(err, SLUICE_NOT_FOUND, "%s: no such folder", dir);
@@ -238,11 +240,30 @@ sluice_status sluice_checkpoint_open(const char *dir, const char *headers_dir,
         return no_memory(dir, err);
     }
     atomic_init(&checkpoint->bytes_read, 0);
-    sluice_status status = open_files(checkpoint, headers_dir, err);
-    if (status == SLUICE_OK)
-        *out = checkpoint;
-    else
-        sluice_checkpoint_close(checkpoint);
+    *out = checkpoint;
+    return SLUICE_OK;
+}
+
+sluice_status sluice_checkpoint_open(const char *dir, const char *headers_dir,
+                                     sluice_checkpoint **out, sluice_error *err)
+{
+    SLUICE_TRY(new_checkpoint(dir, out, err));
+    const sluice_status status = open_files(*out, headers_dir, err);
+    if (status == SLUICE_OK) return SLUICE_OK;
+    sluice_checkpoint_close(*out);
+    *out = NULL;
+    return status;
+}
+
+sluice_status sluice_checkpoint_open_files(const char *dir, const char *const *names, size_t count,
+                                           const char *headers_dir, sluice_checkpoint **out,
+                                           sluice_error *err)
+{
+    SLUICE_TRY(new_checkpoint(dir, out, err));
+    const sluice_status status = open_shards(*out, names, count, headers_dir, err);
+    if (status == SLUICE_OK) return SLUICE_OK;
+    sluice_checkpoint_close(*out);
+    *out = NULL;
     return status;
 }
 

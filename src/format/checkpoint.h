@@ -36,6 +36,11 @@ sluice_status sluice_checkpoint_open(const char *dir, const char *headers_dir,
                                      sluice_checkpoint **out, sluice_error *err);
 void sluice_checkpoint_close(sluice_checkpoint *checkpoint);
 
+/* The same from these files of dir. */
+sluice_status sluice_checkpoint_open_files(const char *dir, const char *const *names, size_t count,
+                                           const char *headers_dir, sluice_checkpoint **out,
+                                           sluice_error *err);
+
 /* Thread-safe. */
 sluice_status sluice_checkpoint_read(sluice_checkpoint *checkpoint, int32_t shard, uint64_t offset,
                                      void *buffer, size_t bytes, sluice_error *err);

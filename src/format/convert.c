@@ -70,12 +70,13 @@ static sluice_status fill_plan(const sluice_work *work, const sluice_plan *plan,
 }
 
 static sluice_status open_plan(const char *source_dir, const sluice_work *work,
-                               const sluice_convert_options *options, bool writable,
+                               const sluice_convert_options *options,
+                               const sluice_convert_change *change, bool writable,
                                sluice_plan **plan, sluice_error *err)
 {
     sluice_source *source = NULL;
     SLUICE_TRY(sluice_source_open(source_dir, sluice_work_headers(work), &source, err));
-    SLUICE_TRY(sluice_plan_new(source, options, plan, err));
+    SLUICE_TRY(sluice_plan_new(source, options, change, plan, err));
     return sluice_work_resume(work, *plan, writable, err);
 }
 
@@ -86,7 +87,7 @@ sluice_status sluice_convert_measure(const char *source, const char *out,
     sluice_work work;
     sluice_plan *made = NULL;
     SLUICE_TRY(sluice_work_new(out, &work, err));
-    sluice_status status = open_plan(source, &work, options, false, &made, err);
+    sluice_status status = open_plan(source, &work, options, NULL, false, &made, err);
     if (status == SLUICE_OK)
         status = fill_plan(&work, made, options && options->consume, plan, err);
     sluice_plan_free(made);
@@ -125,6 +126,10 @@ static sluice_status check_target(const sluice_work *work, bool *done, sluice_er
  * stay, or be somebody else's. */
 static sluice_status check_consumable(const sluice_plan *plan, sluice_error *err)
 {
+    if (plan->source->container)
+        return sluice_fail(err, SLUICE_UNSUPPORTED,
+                           "%s: is a container already; --consume deletes only checkpoints",
+                           plan->source->files->dir);
     for (int32_t i = 0; i < plan->source->files->shard_count; i++) {
         const sluice_shard *shard = &plan->source->files->shards[i];
         struct stat info;
@@ -204,14 +209,15 @@ static sluice_status write_files(const sluice_work *work, sluice_plan *plan,
 }
 
 static sluice_status convert_locked(const char *source, sluice_work *work,
-                                    const sluice_convert_options *options, sluice_plan **plan,
+                                    const sluice_convert_options *options,
+                                    const sluice_convert_change *change, sluice_plan **plan,
                                     sluice_error *err)
 {
     bool consume = options && options->consume, done = false;
     sluice_convert_plan totals;
     SLUICE_TRY(check_target(work, &done, err));
     if (done) return SLUICE_OK;
-    SLUICE_TRY(open_plan(source, work, options, true, plan, err));
+    SLUICE_TRY(open_plan(source, work, options, change, true, plan, err));
     if (consume) SLUICE_TRY(check_consumable(*plan, err));
     SLUICE_TRY(fill_plan(work, *plan, consume, &totals, err));
     SLUICE_TRY(check_space(work, &totals, err));
@@ -225,6 +231,13 @@ static sluice_status convert_locked(const char *source, sluice_work *work,
 sluice_status sluice_convert(const char *source, const char *out,
                              const sluice_convert_options *options, sluice_error *err)
 {
+    return sluice_convert_changed(source, out, options, NULL, err);
+}
+
+sluice_status sluice_convert_changed(const char *source, const char *out,
+                                     const sluice_convert_options *options,
+                                     const sluice_convert_change *change, sluice_error *err)
+{
     sluice_work work;
     sluice_plan *plan = NULL;
     SLUICE_TRY(sluice_convert_check(options, err));
@@ -237,7 +250,7 @@ sluice_status sluice_convert(const char *source, const char *out,
         status = check_target(&work, &done, err);
     if (status == SLUICE_OK) status = sluice_work_lock(&work, err);
     if (status == SLUICE_OK) {
-        status = convert_locked(source, &work, options, &plan, err);
+        status = convert_locked(source, &work, options, change, &plan, err);
         if (status != SLUICE_OK) sluice_work_abandon(&work, plan);
     }
     sluice_plan_free(plan);

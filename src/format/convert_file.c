@@ -170,8 +170,12 @@ static sluice_status pack_record(const batch *work, int32_t task, int worker, un
         sluice_catalog_layer(&plan->source->config, layer, prefix, sizeof prefix);
         snprintf(name, sizeof name, "%.200s: %smlp.experts.%d.%s", shard_path(plan, from), prefix,
                  expert, names[part]);
+        sluice_row_change change;
+        const bool changes = sluice_convert_changes(
+            plan->change, &(sluice_matrix_place){NULL, layer, expert, part}, &change);
         SLUICE_TRY(sluice_pack_rows(plan->source->files, from, to[part],
-                                    work->weigh ? &weights[part / 2] : NULL, 0, from->rows, name,
+                                    work->weigh ? &weights[part / 2] : NULL,
+                                    changes ? &change : NULL, 0, from->rows, name,
                                     work->scratch[worker], out + offset[part], err));
     }
     return SLUICE_OK;
@@ -189,9 +193,12 @@ static sluice_status pack_trunk(const batch *work, int32_t task, void *scratch, 
     if (!tensor->packed) return sluice_pack_plain(plan->source->files, from, name, out, err);
     size_t packed = sluice_weight_bytes(tensor->format, at->rows, tensor->cols);
     memset(out + packed, 0, (size_t)at->bytes - packed);
+    sluice_row_change change;
+    const bool changes = sluice_convert_changes(
+        plan->change, &(sluice_matrix_place){tensor->name, -1, -1, -1}, &change);
     return sluice_pack_rows(plan->source->files, from, tensor->format,
-                            work->weigh ? &work->weights[task] : NULL, at->row, at->rows, name,
-                            scratch, out, err);
+                            work->weigh ? &work->weights[task] : NULL, changes ? &change : NULL,
+                            at->row, at->rows, name, scratch, out, err);
 }
 
 static void work_on(void *context, int32_t task, int worker)

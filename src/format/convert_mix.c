@@ -110,7 +110,7 @@ static sluice_status read_panel(mixer *m, const sluice_source_matrix *from, int3
                                 const sluice_fit_weights *weights, const char *name, float *out,
                                 sluice_error *err)
 {
-    SLUICE_TRY(sluice_pack_rows(m->source->files, from, format, weights, row, rows, name,
+    SLUICE_TRY(sluice_pack_rows(m->source->files, from, format, weights, NULL, row, rows, name,
                                 m->scratch, m->packed, err));
     sluice_weight panel = {format, rows, from->cols, m->packed, NULL};
     for (int32_t i = 0; i < rows; i++)

@@ -19,21 +19,21 @@ static bool same(sluice_weight_format a, sluice_weight_format b)
 
 /* Scratch of a change of format, one panel at a time: the panel as the source has it, one row as
  * floats, and the 16 rows row-major in the new format. */
-typedef struct change {
+typedef struct rounding {
     const sluice_fit_weights *weights; /* NULL: plain rounding */
     unsigned char *panel;
     float *row;
     unsigned char *codes, *scales, *biases, *fit;
     size_t code_bytes, scale_bytes; /* a row */
     size_t bytes;                   /* of all */
-} change;
+} rounding;
 
-static change lay_out(const sluice_source_matrix *from, sluice_weight_format to,
-                      unsigned char *memory)
+static rounding lay_out(const sluice_source_matrix *from, sluice_weight_format to,
+                        unsigned char *memory)
 {
     bool affine = to.kind == SLUICE_WEIGHT_AFFINE;
     size_t cols = (size_t)from->cols;
-    change at = {.code_bytes = cols * to.bits / 8};
+    rounding at = {.code_bytes = cols * to.bits / 8};
     if (affine) at.scale_bytes = cols / to.group * (to.scale == SLUICE_WEIGHT_F32 ? 4 : 2);
     size_t panel = align(sluice_weight_panel_bytes(from->format, from->cols));
     size_t row = align(cols * sizeof(float)), codes = align(SLUICE_PANEL_ROWS * at.code_bytes);
@@ -55,12 +55,12 @@ size_t sluice_pack_scratch(const sluice_source_matrix *from, sluice_weight_forma
 {
     size_t bytes = 0;
     for (int i = 0; i < from->encoding->parts; i++)
-        bytes += align((size_t)from->part[i].row_bytes * (size_t)rows);
-    return same(from->format, to) ? bytes : bytes + lay_out(from, to, NULL).bytes;
+        bytes += align(sluice_encoding_bytes(from, i, rows));
+    return bytes + lay_out(from, to, NULL).bytes;
 }
 
 /* One row of floats into the row-major form that the packers take. */
-static sluice_status encode_row(sluice_weight_format to, int32_t cols, change *at, int32_t lane,
+static sluice_status encode_row(sluice_weight_format to, int32_t cols, rounding *at, int32_t lane,
                                 sluice_error *err)
 {
     unsigned char *codes = at->codes + (size_t)lane * at->code_bytes;
@@ -71,19 +71,22 @@ static sluice_status encode_row(sluice_weight_format to, int32_t cols, change *a
                                      err);
     if (to.kind == SLUICE_WEIGHT_AFFINE)
         return sluice_weight_quantize_row(to, cols, at->row, codes, scales, biases, err);
-    for (int32_t c = 0; c < cols; c++) { /* bf16 is the only plain target */
-        uint16_t element = sluice_float_to_bf16(at->row[c]);
+    if (to.kind == SLUICE_WEIGHT_F32) memcpy(codes, at->row, at->code_bytes);
+    for (int32_t c = 0; c < cols && to.kind != SLUICE_WEIGHT_F32; c++) {
+        const uint16_t element = to.kind == SLUICE_WEIGHT_F16 ? sluice_float_to_half(at->row[c])
+                                                              : sluice_float_to_bf16(at->row[c]);
         memcpy(codes + 2 * (size_t)c, &element, sizeof element);
     }
     return SLUICE_OK;
 }
 
 static sluice_status change_format(const sluice_source_matrix *from, sluice_weight_format to,
-                                   const sluice_fit_weights *weights, int32_t row, int32_t rows,
+                                   const sluice_fit_weights *weights,
+                                   const sluice_row_change *change, int32_t row, int32_t rows,
                                    const unsigned char *const *parts, const char *name,
                                    unsigned char *memory, unsigned char *out, sluice_error *err)
 {
-    change at = lay_out(from, to, memory);
+    rounding at = lay_out(from, to, memory);
     at.weights = weights;
     size_t out_bytes = sluice_weight_panel_bytes(to, from->cols);
     for (int32_t first = 0; first < rows; first += SLUICE_PANEL_ROWS) {
@@ -96,6 +99,9 @@ static sluice_status change_format(const sluice_source_matrix *from, sluice_weig
         for (int32_t lane = 0; lane < n; lane++) {
             sluice_error inner = {0};
             sluice_weight_unpack_row(&panel, lane, at.row);
+            if (change)
+                change->change->row(change->change->context, &change->place, row + first + lane,
+                                    at.row);
             sluice_status status = encode_row(to, from->cols, &at, lane, &inner);
             if (status != SLUICE_OK)
                 return sluice_fail(err, status, "%s: row %d: %.300s", name, row + first + lane,
@@ -112,23 +118,23 @@ static sluice_status change_format(const sluice_source_matrix *from, sluice_weig
 
 sluice_status sluice_pack_rows(sluice_checkpoint *files, const sluice_source_matrix *from,
                                sluice_weight_format to, const sluice_fit_weights *weights,
-                               int32_t row, int32_t rows, const char *name, void *scratch,
-                               void *out, sluice_error *err)
+                               const sluice_row_change *change, int32_t row, int32_t rows,
+                               const char *name, void *scratch, void *out, sluice_error *err)
 {
     const unsigned char *parts[SLUICE_SOURCE_PARTS_MAX] = {0};
     const void *plain[SLUICE_SOURCE_PARTS_MAX] = {0};
     unsigned char *at = scratch;
     for (int i = 0; i < from->encoding->parts; i++) {
         const sluice_source_part *part = &from->part[i];
-        size_t bytes = (size_t)part->row_bytes * (size_t)rows;
+        size_t bytes = sluice_encoding_bytes(from, i, rows);
         SLUICE_TRY(sluice_checkpoint_read(
             files, part->shard, part->offset + part->row_bytes * (uint64_t)row, at, bytes, err));
         plain[i] = parts[i] = at;
         at += align(bytes);
     }
     SLUICE_TRY(from->encoding->check(from, rows, plain, name, row, err));
-    if (!same(from->format, to))
-        return change_format(from, to, weights, row, rows, parts, name, at, out, err);
+    if (change || !same(from->format, to))
+        return change_format(from, to, weights, change, row, rows, parts, name, at, out, err);
     from->encoding->pack(from, rows, plain, out);
     return SLUICE_OK;
 }

@@ -46,7 +46,11 @@ static sluice_status plan_trunk(sluice_plan *plan, sluice_target to, sluice_erro
                                         .rows = entry->rows,
                                         .cols = entry->cols};
         if (tensor->packed) {
-            tensor->format = sluice_target_choose(from, to, entry->careful);
+            const bool stays =
+                plan->change &&
+                !sluice_convert_changes(plan->change,
+                                        &(sluice_matrix_place){entry->name, -1, -1, -1}, NULL);
+            tensor->format = stays ? from->format : sluice_target_choose(from, to, entry->careful);
             SLUICE_TRY(
                 sluice_weight_check(tensor->format, entry->rows, entry->cols, entry->name, err));
             tensor->bytes = sluice_weight_bytes(tensor->format, entry->rows, entry->cols);
@@ -70,6 +74,16 @@ static sluice_status plan_trunk(sluice_plan *plan, sluice_target to, sluice_erro
     return SLUICE_OK;
 }
 
+/* Whether one of a layer's experts is changed: all of them have one format. */
+static bool layer_changes(const sluice_plan *plan, int32_t layer, int part)
+{
+    for (int32_t e = 0; e < plan->source->config.experts; e++)
+        if (sluice_convert_changes(plan->change, &(sluice_matrix_place){NULL, layer, e, part},
+                                   NULL))
+            return true;
+    return false;
+}
+
 /* mix: bits of gate, up and down, or NULL. */
 static sluice_status plan_layer(sluice_plan *plan, int32_t layer, sluice_target to,
                                 const uint8_t *mix, sluice_error *err)
@@ -79,7 +93,8 @@ static sluice_status plan_layer(sluice_plan *plan, int32_t layer, sluice_target 
     for (int part = 0; part < 3; part++) {
         const sluice_source_matrix *from = sluice_source_expert(source, layer, 0, part);
         if (mix) to.bits = mix[part];
-        format[part] = sluice_target_choose(from, to, false);
+        const bool stays = plan->change && !layer_changes(plan, layer, part);
+        format[part] = stays ? from->format : sluice_target_choose(from, to, false);
         SLUICE_TRY(sluice_weight_check(format[part], from->rows, from->cols,
                                        plan->files[layer + 1].name, err));
         if (memcmp(&format[part], &from->format, sizeof from->format) != 0)
@@ -110,7 +125,7 @@ static sluice_status measure_header(sluice_plan *plan, sluice_plan_file *file, s
 
 static void make_fingerprint(sluice_plan *plan, const sluice_convert_options *options)
 {
-    char text[160];
+    char text[256];
     int length =
         snprintf(text, sizeof text, "%s %s %.20s %.20s", plan->source->fingerprint,
                  SLUICE_CONTAINER_VERSION, options && options->experts ? options->experts : "-",
@@ -118,6 +133,8 @@ static void make_fingerprint(sluice_plan *plan, const sluice_convert_options *op
     if (plan->importance) /* what it holds, and what this program makes of it */
         length += snprintf(text + length, sizeof text - (size_t)length, " %s %s",
                            plan->importance->id, SLUICE_FIT_VERSION);
+    if (plan->change)
+        length += snprintf(text + length, sizeof text - (size_t)length, " %.40s", plan->change->id);
     uint64_t state = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
     for (int i = 0; i < length; i++)
         state = (state ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
@@ -203,7 +220,8 @@ static sluice_status fill(sluice_plan *plan, const sluice_convert_options *optio
 }
 
 sluice_status sluice_plan_new(sluice_source *source, const sluice_convert_options *options,
-                              sluice_plan **out, sluice_error *err)
+                              const sluice_convert_change *change, sluice_plan **out,
+                              sluice_error *err)
 {
     sluice_plan *plan = calloc(1, sizeof *plan);
     if (!plan) {
@@ -211,6 +229,7 @@ sluice_status sluice_plan_new(sluice_source *source, const sluice_convert_option
         return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to plan the conversion");
     }
     plan->source = source;
+    plan->change = change;
     sluice_status status = fill(plan, options, err);
     if (status == SLUICE_OK)
         *out = plan;

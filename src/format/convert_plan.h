@@ -4,6 +4,7 @@
 #define SLUICE_FORMAT_CONVERT_PLAN_H
 
 #include "format/container_meta.h"
+#include "format/convert_change.h"
 #include "format/importance.h"
 #include "format/safetensors_writer.h"
 #include "format/source.h"
@@ -24,15 +25,18 @@ typedef struct sluice_plan {
     sluice_record_layout *records; /* [layers] */
     sluice_plan_file *files;       /* trunk first, then the layers: the order of work */
     int32_t file_count;
-    int32_t *shard_last;           /* [shards]: the last file that needs it, -1 for none */
-    sluice_importance *importance; /* NULL: plain rounding */
+    int32_t *shard_last;                 /* [shards]: the last file that needs it, -1 for none */
+    sluice_importance *importance;       /* NULL: plain rounding */
+    const sluice_convert_change *change; /* NULL: values stay */
     bool requantised;
     char fingerprint[SLUICE_FINGERPRINT_BYTES]; /* of source and options */
 } sluice_plan;
 
-/* Takes the source over, also on failure. options may be NULL. */
+/* Takes the source over, also on failure. options may be NULL. change, if not NULL: formats are
+ * those of what it changes, all else stays as it is; it must outlive the plan. */
 sluice_status sluice_plan_new(sluice_source *source, const sluice_convert_options *options,
-                              sluice_plan **out, sluice_error *err);
+                              const sluice_convert_change *change, sluice_plan **out,
+                              sluice_error *err);
 void sluice_plan_free(sluice_plan *plan);
 
 /* The header of a file with these checksums (one a trunk tensor in catalog order, or one a record).

@@ -22,6 +22,7 @@ typedef struct sluice_encoded {
 struct sluice_encoding {
     const char *name;
     int parts;
+    int32_t block; /* rows that are stored together, in files of whole blocks; 1: each by itself */
     /* Does it look like this encoding? Then bind says what is wrong with it, if anything. */
     bool (*probe)(const sluice_encoded *from);
     /* Fills matrices[i] for i < max(count, 1). */
@@ -38,6 +39,15 @@ struct sluice_encoding {
 
 extern const sluice_encoding sluice_encoding_plain;
 extern const sluice_encoding sluice_encoding_affine;
+extern const sluice_encoding sluice_encoding_panels; /* of a container */
+
+/* Bytes of so many rows, from the first of a block on. */
+static inline size_t sluice_encoding_bytes(const sluice_source_matrix *matrix, int part,
+                                           int32_t rows)
+{
+    const size_t block = (size_t)matrix->encoding->block;
+    return (size_t)matrix->part[part].row_bytes * (((size_t)rows + block - 1) / block * block);
+}
 
 /* Finds the encoding and binds; file names the shard of the weight. */
 sluice_status sluice_encoding_bind(const sluice_encoded *from, const char *file,

@@ -105,5 +105,10 @@ static void pack(const sluice_source_matrix *matrix, int32_t rows, const void *c
                               out);
 }
 
-const sluice_encoding sluice_encoding_affine = {
-    .name = "affine", .parts = 3, .probe = probe, .bind = bind, .check = check, .pack = pack};
+const sluice_encoding sluice_encoding_affine = {.name = "affine",
+                                                .block = 1,
+                                                .parts = 3,
+                                                .probe = probe,
+                                                .bind = bind,
+                                                .check = check,
+                                                .pack = pack};

@@ -45,5 +45,10 @@ static void pack(const sluice_source_matrix *matrix, int32_t rows, const void *c
     sluice_weight_pack_plain(matrix->format, rows, matrix->cols, parts[0], out);
 }
 
-const sluice_encoding sluice_encoding_plain = {
-    .name = "plain", .parts = 1, .probe = probe, .bind = bind, .check = check, .pack = pack};
+const sluice_encoding sluice_encoding_plain = {.name = "plain",
+                                               .block = 1,
+                                               .parts = 1,
+                                               .probe = probe,
+                                               .bind = bind,
+                                               .check = check,
+                                               .pack = pack};

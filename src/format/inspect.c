@@ -143,7 +143,7 @@ static sluice_status inspect_source(const char *dir, sluice_inspection *to, slui
     sluice_source *source = NULL;
     sluice_plan *plan = NULL;
     SLUICE_TRY(sluice_source_open(dir, NULL, &source, err));
-    SLUICE_TRY(sluice_plan_new(source, NULL, &plan, err));
+    SLUICE_TRY(sluice_plan_new(source, NULL, NULL, &plan, err));
     tally formats = {0};
     to->kind = SLUICE_MODEL_SOURCE;
     snprintf(to->layout, sizeof to->layout, "%s", source->layout);

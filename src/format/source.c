@@ -1,6 +1,7 @@
 /* The table of source formats, and what is common to all; see source.h. */
 #include "format/source.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 static const sluice_source_kind *const kinds[] = {
     &sluice_source_hf,
+    &sluice_source_container,
 };
 
 static sluice_status load_config(const char *dir, sluice_source *source, sluice_error *err)
@@ -42,6 +44,27 @@ sluice_status sluice_source_open(const char *dir, const char *headers_dir, sluic
     else
         sluice_source_close(source);
     return status;
+}
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t state, const void *data, size_t bytes)
+{
+    const unsigned char *at = data;
+    for (size_t i = 0; i < bytes; i++)
+        state = (state ^ at[i]) * UINT64_C(0x100000001b3);
+    return state;
+}
+
+void sluice_source_print(sluice_source *source)
+{
+    uint64_t state = hash(UINT64_C(0xcbf29ce484222325), source->config_text, source->config_bytes);
+    for (int32_t i = 0; i < source->files->shard_count; i++) {
+        const sluice_shard *shard = &source->files->shards[i];
+        state = hash(state, shard->name, strlen(shard->name) + 1);
+        state = hash(state, &shard->bytes, sizeof shard->bytes);
+        state = hash(state, shard->header, shard->header_bytes);
+    }
+    snprintf(source->fingerprint, sizeof source->fingerprint, "%016llx", (unsigned long long)state);
 }
 
 void sluice_source_close(sluice_source *source)

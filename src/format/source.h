@@ -1,9 +1,10 @@
 /* A model as users have it, seen as named matrices: the seam between source formats and convert.
  *
- * A source format (source_hf.c; later GGUF) is one file that fills a sluice_source and one line in
- * source.c's table. How a single matrix is stored (plain, affine; later fp8, nvfp4, gptq) is an
- * encoding: one file and one line in encoding.c's table. Names are canonical, formats are those of
- * quant/, and every shape has been checked against the config. Nothing has been read but headers.
+ * A source format (source_hf.c, source_container.c; later GGUF) is one file that fills a
+ * sluice_source and one line in source.c's table. How a single matrix is stored (plain, affine;
+ * later fp8, nvfp4, gptq) is an encoding: one file and one line in encoding.c's table. Names are
+ * canonical, formats are those of quant/, and every shape has been checked against the config.
+ * Nothing has been read but headers.
  */
 #ifndef SLUICE_FORMAT_SOURCE_H
 #define SLUICE_FORMAT_SOURCE_H
@@ -40,6 +41,7 @@ typedef struct sluice_source {
     int32_t trunk_count;
     sluice_source_matrix *experts; /* [layers + mtp_layers][experts][gate, up, down] */
     sluice_checkpoint *files;
+    bool container;       /* already one: nothing of it is consumed */
     int32_t left_out;     /* tensors of the vision tower */
     bool *holds_left_out; /* [shards] */
     char fingerprint[17]; /* of all headers and the config */
@@ -68,5 +70,9 @@ typedef struct sluice_source_kind {
 } sluice_source_kind;
 
 extern const sluice_source_kind sluice_source_hf;
+extern const sluice_source_kind sluice_source_container;
+
+/* For source formats: sets the fingerprint from files and config. */
+void sluice_source_print(sluice_source *source);
 
 #endif

@@ -317,27 +317,6 @@ static sluice_status note_left_out(reader *from, sluice_error *err)
     return SLUICE_OK;
 }
 
-/* FNV-1a. */
-static uint64_t hash(uint64_t state, const void *data, size_t bytes)
-{
-    const unsigned char *at = data;
-    for (size_t i = 0; i < bytes; i++)
-        state = (state ^ at[i]) * UINT64_C(0x100000001b3);
-    return state;
-}
-
-static void make_fingerprint(sluice_source *source)
-{
-    uint64_t state = hash(UINT64_C(0xcbf29ce484222325), source->config_text, source->config_bytes);
-    for (int32_t i = 0; i < source->files->shard_count; i++) {
-        const sluice_shard *shard = &source->files->shards[i];
-        state = hash(state, shard->name, strlen(shard->name) + 1);
-        state = hash(state, &shard->bytes, sizeof shard->bytes);
-        state = hash(state, shard->header, shard->header_bytes);
-    }
-    snprintf(source->fingerprint, sizeof source->fingerprint, "%016llx", (unsigned long long)state);
-}
-
 static sluice_status open_hf(const char *dir, const char *headers_dir, sluice_source *source,
                              sluice_error *err)
 {
@@ -352,7 +331,7 @@ static sluice_status open_hf(const char *dir, const char *headers_dir, sluice_so
     if (status == SLUICE_OK)
         status = sluice_tensor_names_check_used(&from.names, source->files, err);
     sluice_tensor_names_free(&from.names);
-    if (status == SLUICE_OK) make_fingerprint(source);
+    if (status == SLUICE_OK) sluice_source_print(source);
     return status;
 }
 

@@ -60,6 +60,20 @@ run 1 run "$data/tiny/mlx-8bit-g32" --ids 1,2 -n 1 --adapter "$scratch/a" --quie
 has err "another model"
 one_sentence
 
+# Merged into the weights; in bf16 that is nearly the same.
+run 0 merge "$nano" "$scratch/merged" --adapter "$scratch/a" --adapter "$scratch/d:0.5" --trunk bf16 --json --quiet
+empty err
+json '.matrices == 48 and .experts == 0 and .output_bytes > 0'
+run 0 verify "$scratch/merged" --quiet
+run 0 score "$scratch/merged" --ids 8134,324,2831 --json
+cp "$scratch/out" "$scratch/merged.json"
+run 0 score "$nano" --ids 8134,324,2831 --adapter "$scratch/a" --adapter "$scratch/d:0.5" --json
+json '(.mean_nll - $m[0].mean_nll | fabs) < 1e-2' --slurpfile m "$scratch/merged.json"
+run 2 merge "$nano" "$scratch/merged" --adapter "$scratch/a"
+has err "already exists"
+run 2 merge "$nano" "$scratch/other"
+has err "--adapter DIR is needed"
+
 # What is in the way, in one sentence.
 echo '{"messages": [{"role": "user", "content": "Hi"}]}' >"$scratch/bad.jsonl"
 run 1 train "$nano" --data "$scratch/bad.jsonl" --out "$scratch/e"
