@@ -4,13 +4,15 @@
  * Usage: bench_train MODEL [ROWS [CACHE_MB [INPUTS_MB [PASSES]]]]. The adapters are the default
  * ones of `sluice train`: every shared expert and 15% of the routed experts, rank 8. need_mb is
  * what a pass needs with no cache: every expert that its tokens use, once forward and once
- * backward. The floor in seconds is need_mb by the speed of the disk, which `sluice plan` and
- * bench_io measure. */
+ * backward. disk_gb_per_s is what the disk gives when all experts of some layers are swept and
+ * nothing is computed, the better of before and after the pass (the first sweep, into memory never
+ * touched, does not count); floor_s is need_mb at that speed, of_floor the part of it in a pass. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "engine/engine.h"
 #include "kernels/cpu_backend.h"
@@ -18,6 +20,7 @@
 #include "train/pass.h"
 
 #define RANK 8
+#define SWEPT_LAYERS 2
 
 static int die(const char *what)
 {
@@ -82,23 +85,56 @@ static sluice_status open_pass(sluice_engine *engine, int32_t rows, uint64_t inp
     return sluice_pass_new(&options, pass, err);
 }
 
-static void report(const sluice_engine *engine, int32_t rows, const sluice_pass_result *r)
+/* Bytes a second of reading every expert of the first layers as a pass does; the larger of it and
+ * what speed was. */
+static sluice_status sweep(sluice_engine *engine, double *speed, sluice_error *err)
+{
+    const int32_t experts = engine->info.experts;
+    const int32_t layers = engine->info.layers < SWEPT_LAYERS ? engine->info.layers : SWEPT_LAYERS;
+    sluice_experts_stats before, after;
+    int32_t *all = calloc((size_t)experts, sizeof *all), id = 0;
+    sluice_status status = SLUICE_OK;
+    if (!all) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for a list");
+    for (int32_t e = 0; e < experts; e++)
+        all[e] = e;
+    sluice_experts_stats_get(engine->experts, &before);
+    const uint64_t start = sluice_clock_ns();
+    for (int32_t layer = 0; layer < layers && status == SLUICE_OK; layer++) {
+        const void *record;
+        sluice_experts_request(engine->experts, layer, all, experts, SLUICE_EXPERTS_DEMAND);
+        while ((status = sluice_experts_next(engine->experts, &id, &record, err)) == SLUICE_OK &&
+               id >= 0)
+            sluice_experts_release(engine->experts, layer, id);
+        if (layer + 1 < layers)
+            sluice_experts_request(engine->experts, layer + 1, all, experts, SLUICE_EXPERTS_SWEEP);
+    }
+    sluice_experts_stats_get(engine->experts, &after);
+    const double seconds = (double)(sluice_clock_ns() - start) / 1e9;
+    const double now = (double)(after.bytes_read - before.bytes_read) / seconds;
+    if (now > *speed) *speed = now;
+    free(all);
+    return status;
+}
+
+static void report(const sluice_engine *engine, int32_t rows, double speed,
+                   const sluice_pass_result *r)
 {
     struct rusage usage;
     const double s = (double)(r->forward_ns + r->head_ns + r->backward_ns) / 1e9;
     const double read = (double)(r->bytes_forward + r->bytes_backward);
+    const double need = (double)(r->needed_forward + r->needed_backward);
     getrusage(RUSAGE_SELF, &usage);
-    printf("%s,%d,%d,%d,%d,%.0f,%.0f,%.0f,%.2f,%.2f,%.2f,%.2f,%.2f,%.2f,%.0f\n", engine->info.name,
-           engine->info.layers, rows, engine->info.threads, sluice_experts_slots(engine->experts),
-           (double)(r->needed_forward + r->needed_backward) / 1e6, (double)r->bytes_forward / 1e6,
+    printf("%s,%d,%d,%d,%d,%.0f,%.0f,%.0f,%.2f,%.2f,%.2f,%.2f,%.2f,%.2f,%.0f,%.2f,%.2f,%.2f\n",
+           engine->info.name, engine->info.layers, rows, engine->info.threads,
+           sluice_experts_slots(engine->experts), need / 1e6, (double)r->bytes_forward / 1e6,
            (double)r->bytes_backward / 1e6, (double)r->forward_ns / 1e9, (double)r->head_ns / 1e9,
            (double)r->backward_ns / 1e9, s, (double)r->wait_ns / 1e9, read / s / 1e9,
-           (double)usage.ru_maxrss / 1024);
+           (double)usage.ru_maxrss * 1024 / 1e6, speed / 1e9, need / speed, need / speed / s);
     fflush(stdout);
 }
 
 static sluice_status run(sluice_engine *engine, sluice_pass *pass, int32_t rows, int passes,
-                         sluice_error *err)
+                         double speed, sluice_error *err)
 {
     int32_t *tokens = calloc(2 * (size_t)rows, sizeof *tokens);
     if (!tokens) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for %d tokens", rows);
@@ -112,7 +148,8 @@ static sluice_status run(sluice_engine *engine, sluice_pass *pass, int32_t rows,
         for (int32_t t = 0; t < 2 * rows; t++)
             tokens[t] = (int32_t)sluice_rng_below(&rng, (uint64_t)engine->info.vocab);
         status = sluice_pass_run(pass, &batch, 1.0f / (float)rows, &result, err);
-        if (status == SLUICE_OK) report(engine, rows, &result);
+        if (status == SLUICE_OK) status = sweep(engine, &speed, err);
+        if (status == SLUICE_OK) report(engine, rows, speed, &result);
     }
     free(tokens);
     return status;
@@ -134,12 +171,17 @@ int main(int argc, char **argv)
     options.context = 64;
     options.cache_bytes = cache;
     if (sluice_engine_open(argv[1], &options, &engine, &err) != SLUICE_OK) return die(err.detail);
-    sluice_status status = open_adapter(engine, &adapter, &err);
+    double speed = 0.0;
+    sluice_status status = sweep(engine, &speed, &err);
+    speed = 0.0;
+    if (status == SLUICE_OK) status = sweep(engine, &speed, &err);
+    if (status == SLUICE_OK) status = open_adapter(engine, &adapter, &err);
     if (status == SLUICE_OK)
         status = open_pass(engine, rows, inputs, adapter, &backend, &pass, &err);
     printf("model,layers,rows,threads,slots,need_mb,forward_mb,backward_mb,forward_s,head_s,"
-           "backward_s,pass_s,wait_s,gb_per_s,peak_mb\n");
-    if (status == SLUICE_OK) status = run(engine, pass, rows, argc > 5 ? atoi(argv[5]) : 1, &err);
+           "backward_s,pass_s,wait_s,gb_per_s,peak_mb,disk_gb_per_s,floor_s,of_floor\n");
+    if (status == SLUICE_OK)
+        status = run(engine, pass, rows, argc > 5 ? atoi(argv[5]) : 1, speed, &err);
     sluice_pass_free(pass);
     if (backend) backend->free(backend);
     sluice_model_attach(engine->model, NULL, 0);

@@ -203,17 +203,18 @@ static int run(int argc, char **argv)
     if (trained == SLUICE_USAGE) return cli_usage("%s", err.detail);
     if (trained != SLUICE_OK) return cli_fail_error(&err);
     if (args.output.json)
-        return cli_output_json(
-            json_pack("{s:s, s:i, s:f, s:o, s:I, s:I}", "path", args.out, "steps", work.plan.steps,
-                      "loss", work.weight > 0 ? work.loss / work.weight : 0.0, "validation_loss",
-                      work.validation_last > 0 ? json_real(work.validation_last) : json_null(),
-                      "parameters", (json_int_t)work.plan.parameters, "adapter_bytes",
-                      (json_int_t)work.plan.adapter_bytes));
+        return cli_output_json(json_pack(
+            "{s:s, s:i, s:f, s:o, s:I, s:I, s:I}", "path", args.out, "steps", work.plan.steps,
+            "loss", work.weight > 0 ? work.loss / work.weight : 0.0, "validation_loss",
+            work.validation_last > 0 ? json_real(work.validation_last) : json_null(), "parameters",
+            (json_int_t)work.plan.parameters, "adapter_bytes", (json_int_t)work.plan.adapter_bytes,
+            "rss_peak_bytes", (json_int_t)work.last.rss_peak_bytes));
     cli_human bytes = cli_human_bytes(work.plan.adapter_bytes);
+    cli_human peak = cli_human_bytes(work.last.rss_peak_bytes);
     printf("%s: %s after %d steps, loss %.4f", args.out, bytes.text, work.plan.steps,
            work.weight > 0 ? work.loss / work.weight : 0.0);
     if (work.validation_last > 0) printf(", validation %.4f", work.validation_last);
-    printf("\n");
+    printf(", peak memory %s\n", peak.text);
     return cli_output_finish();
 }
 

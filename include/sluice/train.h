@@ -33,6 +33,7 @@ typedef struct sluice_train_progress {
     double tokens_per_s;     /* of this step */
     uint64_t bytes_read;     /* by the step, of experts */
     double seconds_left;     /* of the run, from the steps so far */
+    uint64_t rss_peak_bytes; /* of the process, as the system counts it */
 } sluice_train_progress;
 
 /* Known before the first step. */

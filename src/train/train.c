@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "adapter/peft.h"
 #include "base/clock.h"
@@ -183,6 +184,8 @@ static sluice_status one_step(sluice_trainer *trainer, const sluice_journal *jou
     p->seconds = (double)(sluice_clock_ns() - start) * 1e-9;
     p->tokens_per_s = p->seconds > 0 ? (double)p->tokens / p->seconds : 0.0;
     if (validation_due(trainer, taken)) SLUICE_TRY(validate(trainer, &p->validation_loss, err));
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) p->rss_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
     return SLUICE_OK;
 }
 

@@ -5,6 +5,11 @@ run 1 run -p hello -n 1 --memory 9M
 has err "the trunk needs"
 run 0 run -p hello -n 1 # the conversion, if it is still missing, takes more
 
+# Training keeps to it too, with rows of the usual length.
+bash "$SLUICE_SOURCE_DIR/tools/make-call-task" 40 1 >"$scratch/train.jsonl"
+run 0 train --data "$scratch/train.jsonl" --out "$scratch/adapter" --steps 1 --memory 200M --json --quiet
+json '.rss_peak_bytes > 50e6 and .rss_peak_bytes < 200e6'
+
 limit=$((64 * 1048576))
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     group=/sys/fs/cgroup/sluice-test-$$ file=memory.max
