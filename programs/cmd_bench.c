@@ -127,7 +127,7 @@ static int measure(const char *model, bench_args *args, const bench_plan *plan)
     int status = cli_container_locate(model, args->output.quiet, &path);
     if (status != CLI_OK) return status;
     if (!args->model.context) args->model.context = bench_context(plan);
-    status = cli_engine_open(path, &args->model, args->output.quiet, &engine);
+    status = cli_engine_open(model, &args->model, args->output.quiet, &engine);
     if (status == CLI_OK) {
         cli_progress progress = {.quiet = args->output.quiet};
         bench_result *result = malloc(sizeof *result);

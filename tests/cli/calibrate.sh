@@ -118,7 +118,7 @@ run 1 eval ppl "$nano" --text "$carol" --window 64 --windows 1 --prefill shared
 has err "windows that do not overlap have no prompt"
 run 0 eval ppl "$nano" --text "$carol" --window 128 --windows 2 --stride 16 --prefill shared
 has out "lossy: prefill by shared experts"
-run 0 bench "$nano" --prefill 64 --decode 2 --repetitions 1 --budget-loads 10 --calibration "$file" --json
+run 0 bench "$nano" --prefill 64 --decode 2 --repetitions 1 --budget-loads 10 --json # by the calibration of Nano itself
 json '.lossy == "budget of 10 loads a token"'
 run 0 bench "$nano" --prefill 0 --decode 2 --repetitions 1 --tiers "$scratch/rules.json"
 has out "lossy: tiers"
