@@ -19,7 +19,8 @@ typedef struct bench_args {
     cli_output_flags output;
     bool csv;
     const char *frontiers, *svg;
-    int32_t prefill, decode, warmup, repetitions;
+    cli_texts prefill;
+    int32_t decode, warmup, repetitions;
     cli_seed seed;
     uint64_t cap;
 } bench_args;
@@ -27,8 +28,10 @@ typedef struct bench_args {
 static const cli_option options[] = {
     {"frontiers", 0, CLI_TEXT, "LIST", offsetof(bench_args, frontiers), 0, 0,
      "Measure with so many tokens of context, such as 0,1024 (0)."},
-    {"prefill", 0, CLI_INTEGER, "N", offsetof(bench_args, prefill), 0, 1 << 20,
-     "Tokens of a measured prompt; 0 leaves prompts out (256)."},
+    {"prefill", 0, CLI_TEXTS, "N|full|shared|k=N", offsetof(bench_args, prefill), 0, 0,
+     "A number: tokens of a measured prompt, 0 leaves prompts out (256). Else, besides it or "
+     "alone, "
+     "the lossy setting of that name."},
     {"decode", 0, CLI_INTEGER, "N", offsetof(bench_args, decode), 0, 1 << 20,
      "Tokens that are measured one by one; 0 leaves them out (16)."},
     {"warmup", 0, CLI_INTEGER, "N", offsetof(bench_args, warmup), 0, 1 << 20,
@@ -65,6 +68,27 @@ static int read_frontiers(const char *list, bench_plan *plan)
         if (!*end) return CLI_OK;
         at = end + 1;
     }
+}
+
+/* The two meanings of --prefill: how many tokens, and (a lever, as in all commands) by which
+ * experts. */
+static int read_prefill(bench_args *args, bench_plan *plan)
+{
+    for (int32_t i = 0; i < args->prefill.n; i++) {
+        const char *text = args->prefill.at[i];
+        if (*text < '0' || *text > '9') {
+            args->model.levers.prefill = text;
+            continue;
+        }
+        char *end;
+        long tokens = strtol(text, &end, 10);
+        if (*end || tokens > 1 << 20)
+            return cli_usage("--prefill must be full, shared, k=N or a whole number up to %d, not "
+                             "'%s'",
+                             1 << 20, text);
+        plan->prefill = (int32_t)tokens;
+    }
+    return CLI_OK;
 }
 
 static int save_svg(const char *path, const bench_result *result, const bench_row *rows)
@@ -144,21 +168,23 @@ static int measure(const char *model, bench_args *args, const bench_plan *plan)
 
 static int run(int argc, char **argv)
 {
-    bench_args args = {.prefill = 256, .decode = 16, .warmup = -1, .repetitions = 3};
+    bench_args args = {.decode = 16, .warmup = -1, .repetitions = 3};
     const char *positional[CLI_POSITIONAL_MAX];
     if (argc > 1 && strcmp(argv[1], "cache") == 0)
         return cli_command_bench_cache.run(argc - 1, argv + 1);
     int status = cli_options_parse(&cli_command_bench, argc, argv, &args, positional);
     if (status != CLI_GO_ON) return status;
     if (args.csv && args.output.json) return cli_usage("--csv and --json exclude each other");
-    if (!args.prefill && !args.decode)
-        return cli_usage("with --prefill 0 and --decode 0 nothing is left to measure");
-    bench_plan plan = {.prefill = args.prefill,
+    bench_plan plan = {.prefill = 256,
                        .decode = args.decode,
                        .warmup = args.warmup,
                        .repetitions = args.repetitions,
                        .seed = args.seed.value,
                        .io = args.model.io};
+    status = read_prefill(&args, &plan);
+    if (status != CLI_OK) return status;
+    if (!plan.prefill && !plan.decode)
+        return cli_usage("with --prefill 0 and --decode 0 nothing is left to measure");
     status = read_frontiers(args.frontiers ? args.frontiers : "0", &plan);
     if (status != CLI_OK) return status;
     if (args.cap) return run_capped(argc, argv, args.cap);

@@ -120,6 +120,10 @@ run 0 eval ppl "$nano" --text "$carol" --window 128 --windows 2 --stride 16 --pr
 has out "lossy: prefill by shared experts"
 run 0 bench "$nano" --prefill 64 --decode 2 --repetitions 1 --budget-loads 10 --json # by the calibration of Nano itself
 json '.lossy == "budget of 10 loads a token"'
+run 0 bench "$nano" --prefill 128 --prefill shared --prefill-full-tail 16 --decode 0 --repetitions 1 --json
+json '.lossy == "prefill by shared experts but for 16 tokens" and (.results[0] | .tokens == 128 and .experts_per_token == 8)'
+run 2 bench "$nano" --prefill 12x
+has err "not '12x'"
 run 0 bench "$nano" --prefill 0 --decode 2 --repetitions 1 --tiers "$scratch/rules.json"
 has out "lossy: tiers"
 
