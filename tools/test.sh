@@ -40,7 +40,7 @@ TSAN_OPTIONS=halt_on_error=1 "${norandom[@]}" tools/run-ctest.sh build/tsan -L t
 step "fuzzing smoke run"
 if have clang; then
     tools/build.sh fuzz
-    SLUICE_FUZZ_SEED=${SLUICE_FUZZ_SEED:-1} tools/fuzz-smoke.sh build/fuzz "${SLUICE_FUZZ_SECONDS:-4}"
+    SLUICE_FUZZ_SEED=${SLUICE_FUZZ_SEED:-1} tools/fuzz-smoke.sh build/fuzz "${SLUICE_FUZZ_SECONDS:-3}"
 else
     skip "fuzzing: no clang"
 fi
@@ -50,7 +50,7 @@ if [ "$(uname -m)" = aarch64 ]; then
     echo "this is aarch64: the release tests ran them"
 elif have aarch64-linux-gnu-gcc && { have qemu-aarch64-static || have qemu-aarch64; }; then
     tools/build.sh aarch64
-    tools/run-ctest.sh build/aarch64
+    tools/run-ctest.sh build/aarch64 -LE release
 else
     skip "kernels on aarch64: no aarch64-linux-gnu-gcc or no qemu-aarch64"
 fi
