@@ -1,16 +1,17 @@
 #!/bin/bash
 # What continuous batching gives when experts stream from disk: tokens per second of 1 stream and of N together, as CSV.
 #
-#   bench/serve-batch.sh SLUICE MODEL CACHE [STREAMS [TOKENS [apart|alike|same]]]
+#   bench/serve-batch.sh SLUICE MODEL CACHE [STREAMS [TOKENS [apart|alike|same [OPTIONS OF SERVE...]]]]
 #
 # apart: every stream begins with other tokens and is drawn hot, so that streams share experts as seldom as the model's
 # routing lets them. alike: greedy answers to questions of one kind (Nano's word problems), as an evaluation or agents on
 # one code base ask. same: one question for all. The time is that of whole requests: prompts and their answers.
 set -euo pipefail
 sluice=$1 model=$2 cache=$3 streams=${4:-8} tokens=${5:-48} kind=${6:-apart}
+shift $(($# < 6 ? $# : 6))
 scratch=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$scratch"' EXIT
-"$sluice" serve "$model" --port 0 --parallel "$streams" --cache "$cache" --context 1024 --no-keep --quiet >"$scratch/out" &
+"$sluice" serve "$model" --port 0 --parallel "$streams" --cache "$cache" --context 1024 --no-keep --quiet "$@" >"$scratch/out" &
 server=$!
 until grep -q listening "$scratch/out"; do
     kill -0 "$server" || exit 1
