@@ -15,6 +15,16 @@ typedef struct frame {
     double step_min, step_max, loss_max;
 } frame;
 
+/* The top of an axis whose ticks are round numbers. */
+static double round_up(double most)
+{
+    static const double rounds[] = {1, 2, 2.5, 5};
+    const double unit = pow(10.0, floor(log10(most / TICKS)));
+    for (int i = 0; i < 4; i++)
+        if (unit * rounds[i] * TICKS >= most) return unit * rounds[i] * TICKS;
+    return 10.0 * unit * TICKS;
+}
+
 static double x_of(const frame *f, int32_t step)
 {
     const double span = f->step_max > f->step_min ? f->step_max - f->step_min : 1.0;
@@ -102,10 +112,11 @@ sluice_status sluice_journal_draw(const sluice_journal *journal, const char *tit
                journal->points[journal->n - 1].step, 1e-9};
     if (!f.out) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the curve");
     for (int32_t i = 0; i < journal->n; i++) {
-        f.loss_max = fmax(f.loss_max, journal->points[i].loss * 1.05);
+        f.loss_max = fmax(f.loss_max, journal->points[i].loss);
         if (isfinite(journal->points[i].validation))
-            f.loss_max = fmax(f.loss_max, journal->points[i].validation * 1.05);
+            f.loss_max = fmax(f.loss_max, journal->points[i].validation);
     }
+    f.loss_max = round_up(f.loss_max);
     fprintf(f.out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
             "font-family=\"sans-serif\" font-size=\"12\">\n"

@@ -1,5 +1,6 @@
 # "sluice train": a short run, Ctrl-C and going on, and the adapter in the commands that take one.
 . "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
+. "$SLUICE_SOURCE_DIR/tests/cli/support/serve.sh" || exit 1
 warm
 task=$SLUICE_SOURCE_DIR/tools/make-call-task
 bash "$task" 40 1 >"$scratch/train.jsonl"
@@ -56,6 +57,15 @@ run 0 run "$nano" -p Hello -n 2 --adapter "$scratch/a" --adapter "$scratch/d:0.5
 json '.stats.adapters == "a, d:0.5"'
 run 0 eval tasks "$nano" --tasks "$scratch/test.jsonl" --adapter "$scratch/a" -n 8 --json
 json '.all.items == 3'
+printf 'Hello\n' >"$scratch/typed"
+run 0 chat "$nano" --adapter "$scratch/a" --think off --temp 0 -n 4 <"$scratch/typed"
+serve "$nano" --adapter "$scratch/a" --adapter "$scratch/d:0.5"
+post /v1/completions '{"prompt": "Hello", "max_tokens": 2, "temperature": 0}'
+answer 200 '.usage.completion_tokens == 2'
+cp "$scratch/out" "$scratch/served"
+stop_server 0
+run 0 run "$nano" -p Hello -n 2 --temp 0 --adapter "$scratch/a" --adapter "$scratch/d:0.5" --json
+json '.text == $s[0].choices[0].text' --slurpfile s "$scratch/served"
 run 1 run "$data/tiny/mlx-8bit-g32" --ids 1,2 -n 1 --adapter "$scratch/a" --quiet
 has err "another model"
 one_sentence
