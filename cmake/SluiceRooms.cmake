@@ -17,13 +17,13 @@ set(sluice_rooms_kernels_only base os quant backend kernels)
 function(sluice_kernel_flags file out)
     get_filename_component(name "${file}" NAME_WE)
     set(flags -O3)
-    # Under sanitizers -O3 takes a compiler a minute and more for some of these files; -O1 takes a third. The address
+    # Under sanitizers -O3 takes a compiler a minute and more for some of these files; -Og takes a tenth. The address
     # sanitizer watches the plain C ones: those of an instruction set have the same bodies, and kernel_check runs them
     # between unmapped pages. (gcc 12 would also misplace their 64-byte vectors under it: GCC bug 110027.)
     if(SLUICE_SANITIZE MATCHES "address" AND file MATCHES "/(x86|arm)/")
         list(APPEND flags -fno-sanitize=all)
     elseif(SLUICE_SANITIZE)
-        set(flags -O1)
+        set(flags -Og)
     endif()
     if(file MATCHES "/x86/")
         if(name MATCHES "avx512|amx" OR (name MATCHES "vnni" AND NOT name MATCHES "avxvnni"))

@@ -35,12 +35,13 @@ SLUICE_TARGET=threaded_tests tools/build.sh tsan
 # gcc 12's thread sanitizer cannot place its shadow when the kernel randomises addresses by more than 28 bits.
 norandom=()
 if setarch -R true 2>/dev/null; then norandom=(setarch -R); fi
+export SLUICE_SOAK_SECONDS=${SLUICE_SOAK_SECONDS:-3} SLUICE_SOAK_CLIENTS=${SLUICE_SOAK_CLIENTS:-24}
 TSAN_OPTIONS=halt_on_error=1 "${norandom[@]}" tools/run-ctest.sh build/tsan -L threads -LE release
 
 step "fuzzing smoke run"
 if have clang; then
     tools/build.sh fuzz
-    SLUICE_FUZZ_SEED=${SLUICE_FUZZ_SEED:-1} tools/fuzz-smoke.sh build/fuzz "${SLUICE_FUZZ_SECONDS:-3}"
+    SLUICE_FUZZ_SEED=${SLUICE_FUZZ_SEED:-1} tools/fuzz-smoke.sh build/fuzz "${SLUICE_FUZZ_SECONDS:-2}"
 else
     skip "fuzzing: no clang"
 fi
@@ -50,7 +51,8 @@ if [ "$(uname -m)" = aarch64 ]; then
     echo "this is aarch64: the release tests ran them"
 elif have aarch64-linux-gnu-gcc && { have qemu-aarch64-static || have qemu-aarch64; }; then
     tools/build.sh aarch64
-    tools/run-ctest.sh build/aarch64 -LE release
+    # Plain C and the checker itself were tested above; "auto" is the best of these.
+    tools/run-ctest.sh build/aarch64 -E '_(scalar|auto|self_test)$'
 else
     skip "kernels on aarch64: no aarch64-linux-gnu-gcc or no qemu-aarch64"
 fi

@@ -1,9 +1,9 @@
 # 64 clients at once, streaming, a third of them leaving at random: no error, no place lost, memory within its budget.
-# SLUICE_SOAK_SECONDS=300 is the long form.
+# SLUICE_SOAK_SECONDS=300 is the long form; SLUICE_SOAK_CLIENTS for another number of them.
 . "${SLUICE_SOURCE_DIR:?the checkout}/tests/cli/support/cli.sh" || exit 1
 . "$SLUICE_SOURCE_DIR/tests/cli/support/serve.sh" || exit 1
 command -v curl >/dev/null 2>&1 || { echo "SKIPPED: curl is not installed"; exit 77; }
-seconds=${SLUICE_SOAK_SECONDS:-6}
+seconds=${SLUICE_SOAK_SECONDS:-6} clients=${SLUICE_SOAK_CLIENTS:-64}
 memory=600000000
 
 # No keeping to one seed here: what is checked holds for every order of events.
@@ -25,7 +25,7 @@ client() { # client NUMBER
         esac
     done >"$scratch/result.$1"
 }
-for i in $(seq 64); do
+for i in $(seq "$clients"); do
     client "$i" &
 done
 wait_for_jobs
