@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "kernels/cpu_backend.h"
+#include "model/expert_layers.h"
 #include "os/cpu.h"
 #include "os/file.h"
 #include "os/topology.h"
@@ -79,21 +80,8 @@ static sluice_status open_warm(sluice_engine *engine, sluice_error *err)
 static sluice_status open_experts(sluice_engine *engine, sluice_error *err)
 {
     const sluice_config *config = sluice_container_config(engine->container);
-    sluice_experts_layer *layers = calloc((size_t)config->layers, sizeof *layers);
-    if (!layers) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to list the expert files");
-    for (int32_t i = 0; i < config->layers; i++) {
-        const sluice_expert_file *file = sluice_container_experts(engine->container, i);
-        layers[i] = (sluice_experts_layer){
-            .path = file->path,
-            .offset = file->offset,
-            .stride = file->layout.bytes,
-            .bytes = file->layout.bytes,
-            .count = file->count,
-            .crc32c = file->crc32c,
-            .copies = (const char *const *)file->copies,
-            .n_copies = file->n_copies,
-        };
-    }
+    sluice_experts_layer *layers;
+    SLUICE_TRY(sluice_expert_layers(engine->container, &layers, err));
     sluice_experts_options options = {
         .layers = layers,
         .n_layers = config->layers,

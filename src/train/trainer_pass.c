@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/status.h"
+#include "model/expert_layers.h"
 #include "train/trainer.h"
 
 #define SLOTS_SPARE 4                         /* beside one row's experts, so that reads overlap */
@@ -19,21 +20,8 @@ static void note_routes(void *context, int32_t layer, const int32_t *ids, int32_
 static sluice_status open_experts(sluice_trainer *trainer, uint64_t cache_bytes, sluice_error *err)
 {
     const sluice_config *config = trainer->config;
-    sluice_experts_layer *layers = calloc((size_t)config->layers, sizeof *layers);
-    if (!layers) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to list the expert files");
-    for (int32_t i = 0; i < config->layers; i++) {
-        const sluice_expert_file *file = sluice_container_experts(trainer->container, i);
-        layers[i] = (sluice_experts_layer){
-            .path = file->path,
-            .offset = file->offset,
-            .stride = file->layout.bytes,
-            .bytes = file->layout.bytes,
-            .count = file->count,
-            .crc32c = file->crc32c,
-            .copies = (const char *const *)file->copies,
-            .n_copies = file->n_copies,
-        };
-    }
+    sluice_experts_layer *layers;
+    SLUICE_TRY(sluice_expert_layers(trainer->container, &layers, err));
     const sluice_experts_options options = {
         .layers = layers,
         .n_layers = config->layers,
