@@ -109,11 +109,6 @@ static inline sluice_cpu *sluice_cpu_of(sluice_backend *be)
     return (sluice_cpu *)(void *)be;
 }
 
-static inline int32_t sluice_cpu_channels(const sluice_geometry *g)
-{
-    return 2 * g->gdn_k_heads * g->gdn_k_dim + g->gdn_v_heads * g->gdn_v_dim;
-}
-
 /* Runs the tasks on the pool, or on the caller's thread where the work (multiply-adds, about) is
  * less than waking others costs. */
 void sluice_cpu_run(sluice_cpu *cpu, sluice_pool_fn fn, void *context, int32_t tasks, int64_t work);

@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/gdn_head.h"
+
 #define CONV_HEADS 8 /* heads of q, k and v whose channels a task convolves */
 
 typedef struct gdn_job {
@@ -24,19 +26,11 @@ static float *state_at(const sluice_layer_state *state, size_t offset)
     return (float *)(void *)((unsigned char *)state->memory->memory + offset);
 }
 
-/* First channel of head i of q, k and v in turn; i may be one past the last. */
-static int32_t head_channel(const sluice_geometry *g, int32_t i)
-{
-    const int32_t keys = 2 * g->gdn_k_heads;
-    if (i < keys) return i * g->gdn_k_dim;
-    return keys * g->gdn_k_dim + (i - keys) * g->gdn_v_dim;
-}
-
 /* Inputs of row `row` of a segment before the convolution; rows before 0 are in the state. */
 static const float *conv_input(const gdn_job *job, int32_t segment, int32_t row)
 {
     const sluice_geometry *g = &job->cpu->geometry;
-    const int64_t channels = sluice_cpu_channels(g);
+    const int64_t channels = sluice_gdn_channels(g);
     if (row < 0) {
         const sluice_layer_state *state = &job->states[segment];
         return state_at(state, state->conv) + (g->conv_width - 1 + row) * channels;
@@ -50,19 +44,19 @@ static void conv_heads(const gdn_job *job, const sluice_cpu_tile *tile, int32_t 
 {
     const sluice_cpu *cpu = job->cpu;
     const sluice_geometry *g = &cpu->geometry;
-    const int32_t channels = sluice_cpu_channels(g);
-    const int32_t first = head_channel(g, begin);
+    const int32_t channels = sluice_gdn_channels(g);
+    const int32_t first = sluice_gdn_channel(g, begin);
     const int64_t row = job->segments[tile->segment].row + tile->begin;
     float *out = cpu->scratch.mixed + row * channels;
     for (int32_t i = 0; i < tile->count + g->conv_width - 1; i++) {
         inputs[i] = conv_input(job, tile->segment, tile->begin + i - (g->conv_width - 1)) + first;
     }
     cpu->ops->conv(inputs, tile->count, job->w->conv + (int64_t)first * g->conv_width,
-                   g->conv_width, head_channel(g, end) - first, out + first, channels);
+                   g->conv_width, sluice_gdn_channel(g, end) - first, out + first, channels);
     for (int32_t head = begin; head < end && head < 2 * g->gdn_k_heads; head++) {
         const float scale = head < g->gdn_k_heads ? 1.0f / sqrtf((float)g->gdn_k_dim) : 1.0f;
         for (int32_t i = 0; i < tile->count; i++) {
-            cpu->ops->l2norm(out + (int64_t)i * channels + head_channel(g, head), scale,
+            cpu->ops->l2norm(out + (int64_t)i * channels + sluice_gdn_channel(g, head), scale,
                              g->gdn_k_dim);
         }
     }
@@ -92,7 +86,7 @@ static void conv_task(void *context, int32_t task, int worker)
 static void move_window(const gdn_job *job, int32_t segment, int32_t share)
 {
     const sluice_geometry *g = &job->cpu->geometry;
-    const int64_t channels = sluice_cpu_channels(g);
+    const int64_t channels = sluice_gdn_channels(g);
     const int64_t begin = channels * share / g->gdn_v_heads;
     const int64_t end = channels * (share + 1) / g->gdn_v_heads;
     const sluice_layer_state *state = &job->states[segment];
@@ -104,25 +98,6 @@ static void move_window(const gdn_job *job, int32_t segment, int32_t share)
     }
 }
 
-/* Rows [0, count) of a head as blocks and steps. */
-static void run_head(const sluice_cpu *cpu, sluice_gdn_head head, int32_t position, int32_t count)
-{
-    for (int32_t done = 0; done < count;) {
-        const int32_t at = position + done, left = count - done;
-        const int32_t to_block = (SLUICE_GDN_BLOCK - at % SLUICE_GDN_BLOCK) % SLUICE_GDN_BLOCK;
-        const bool block = to_block == 0 && left >= SLUICE_GDN_BLOCK;
-        head.rows = block ? SLUICE_GDN_BLOCK : to_block && to_block < left ? to_block : left;
-        (block ? cpu->ops->gdn_block : cpu->ops->gdn_step)(&head);
-        head.q += head.rows * head.qk_row;
-        head.k += head.rows * head.qk_row;
-        head.v += head.rows * head.v_row;
-        head.g += head.rows * head.gate_row;
-        head.beta += head.rows * head.gate_row;
-        head.o += head.rows * head.o_row;
-        done += head.rows;
-    }
-}
-
 static void head_task(void *context, int32_t task, int worker)
 {
     const gdn_job *job = context;
@@ -130,32 +105,18 @@ static void head_task(void *context, int32_t task, int worker)
     const sluice_geometry *g = &cpu->geometry;
     const sluice_cpu_scratch *s = &cpu->scratch;
     const int32_t segment = task / g->gdn_v_heads, h = task % g->gdn_v_heads;
-    const int32_t key = h / (g->gdn_v_heads / g->gdn_k_heads);
     const sluice_segment *at = &job->segments[segment];
     const sluice_layer_state *state = &job->states[segment];
-    const int64_t channels = sluice_cpu_channels(g);
     const int64_t values = (int64_t)g->gdn_v_heads * g->gdn_v_dim;
-    const float *mixed = s->mixed + at->row * channels;
-    float *o = s->o + at->row * values + (int64_t)h * g->gdn_v_dim;
+    const int64_t gates = (int64_t)at->row * g->gdn_v_heads;
+    sluice_gdn_head head =
+        sluice_gdn_head_of(g, h, s->mixed + (int64_t)at->row * sluice_gdn_channels(g), s->g + gates,
+                           s->beta + gates, s->o + at->row * values);
+    head.s = state_at(state, state->s) + (int64_t)h * g->gdn_k_dim * g->gdn_v_dim;
+    head.scratch = s->workers[worker].gdn;
+    sluice_gdn_head_run(cpu->ops, head, at->position, at->count);
+    float *o = head.o;
     const float *z = s->z + at->row * values + (int64_t)h * g->gdn_v_dim;
-    const int64_t gates = (int64_t)at->row * g->gdn_v_heads + h;
-    const sluice_gdn_head head = {
-        .k_dim = g->gdn_k_dim,
-        .v_dim = g->gdn_v_dim,
-        .q = mixed + head_channel(g, key),
-        .k = mixed + head_channel(g, g->gdn_k_heads + key),
-        .qk_row = channels,
-        .v = mixed + head_channel(g, 2 * g->gdn_k_heads + h),
-        .v_row = channels,
-        .g = s->g + gates,
-        .beta = s->beta + gates,
-        .gate_row = g->gdn_v_heads,
-        .s = state_at(state, state->s) + (int64_t)h * g->gdn_k_dim * g->gdn_v_dim,
-        .o = o,
-        .o_row = values,
-        .scratch = s->workers[worker].gdn,
-    };
-    run_head(cpu, head, at->position, at->count);
     for (int32_t i = 0; i < at->count; i++) {
         cpu->ops->rmsnorm_gated(o + i * values, job->w->out_norm, z + i * values, g->rms_eps,
                                 g->gdn_v_dim);
@@ -181,7 +142,7 @@ void sluice_cpu_gdn(sluice_backend *be, const sluice_gdn_weights *w, const sluic
     const int32_t tiles = sluice_cpu_tiles(segments, n_segments, SLUICE_CPU_TILE, s->tiles);
     job.conv_groups = (2 * g->gdn_k_heads + g->gdn_v_heads + CONV_HEADS - 1) / CONV_HEADS;
     sluice_cpu_run(cpu, conv_task, &job, tiles * job.conv_groups,
-                   (int64_t)n * sluice_cpu_channels(g) * 8);
+                   (int64_t)n * sluice_gdn_channels(g) * 8);
     sluice_cpu_run(cpu, head_task, &job, n_segments * g->gdn_v_heads,
                    (int64_t)n * g->gdn_v_heads * g->gdn_v_dim * g->gdn_k_dim * 3);
 

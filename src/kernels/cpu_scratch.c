@@ -1,5 +1,6 @@
 /* Where the scratch of the CPU backend lies: one allocation, drawn in cpu.h. */
 #include "kernels/cpu.h"
+#include "kernels/gdn_head.h"
 
 #define LINE 64
 
@@ -95,8 +96,8 @@ static void lay_out_gdn(const sluice_geometry *g, int64_t rows, carver *from,
                         sluice_cpu_scratch *scratch)
 {
     const int64_t values = rows * g->gdn_v_heads * g->gdn_v_dim, heads = rows * g->gdn_v_heads;
-    scratch->qkv = carve_floats(from, rows * sluice_cpu_channels(g));
-    scratch->mixed = carve_floats(from, rows * sluice_cpu_channels(g));
+    scratch->qkv = carve_floats(from, rows * sluice_gdn_channels(g));
+    scratch->mixed = carve_floats(from, rows * sluice_gdn_channels(g));
     scratch->z = carve_floats(from, values);
     scratch->o = carve_floats(from, values);
     scratch->a = carve_floats(from, heads);

@@ -54,7 +54,7 @@ static int64_t widest(const sluice_geometry *g)
     int64_t width = larger(g->hidden, g->experts);
     width = larger(width, larger(g->expert_width, g->shared_width));
     width = larger(width, (int64_t)2 * g->heads * g->head_dim);
-    return larger(width, sluice_back_channels(g));
+    return larger(width, sluice_gdn_channels(g));
 }
 
 static int64_t worker_floats(const sluice_geometry *g, int32_t segment_max)
@@ -62,7 +62,7 @@ static int64_t worker_floats(const sluice_geometry *g, int32_t segment_max)
     const int64_t tile = SLUICE_BACK_TILE;
     int64_t most = SLUICE_BACK_COLS * (SLUICE_BACK_DEPTH + tile);             /* back_linear.c */
     most = larger(most, 2 * tile * tile + 2 * tile * g->head_dim + 4 * tile); /* back_attention.c */
-    most = larger(most, 2 * lanes(sluice_back_channels(g)));                  /* back_gdn.c */
+    most = larger(most, 2 * lanes(sluice_gdn_channels(g)));                   /* back_gdn.c */
     most = larger(most, lanes(g->gdn_v_dim));
     return larger(most, sluice_back_delta_scratch(g, segment_max));
 }
@@ -94,7 +94,7 @@ static void lay_out_attention(const sluice_geometry *g, int64_t rows, carver *fr
 static void lay_out_gdn(const sluice_geometry *g, int64_t rows, carver *from,
                         sluice_back_gdn_kept *kept)
 {
-    const int64_t channels = rows * sluice_back_channels(g), heads = rows * g->gdn_v_heads;
+    const int64_t channels = rows * sluice_gdn_channels(g), heads = rows * g->gdn_v_heads;
     const int64_t values = heads * g->gdn_v_dim;
     kept->x = floats(from, rows * g->hidden);
     kept->qkv = floats(from, channels);

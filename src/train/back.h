@@ -20,6 +20,7 @@
 #include "backend/backend.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "kernels/gdn_head.h"
 #include "kernels/kernels.h"
 #include "kernels/ops.h"
 
@@ -121,11 +122,6 @@ void sluice_back_free(sluice_back *back);
 /* Bytes that new charges. */
 uint64_t sluice_back_bytes(const sluice_geometry *geometry, int32_t rows_max, int32_t rank_max,
                            int32_t segment_max, int threads);
-
-static inline int32_t sluice_back_channels(const sluice_geometry *g)
-{
-    return 2 * g->gdn_k_heads * g->gdn_k_dim + g->gdn_v_heads * g->gdn_v_dim;
-}
 
 /* Floats of a worker's scratch that the delta rule takes (back_delta.c). */
 int64_t sluice_back_delta_scratch(const sluice_geometry *g, int32_t segment_max);

@@ -22,21 +22,13 @@ static const sluice_segment *segment_of(const gdn_job *job, int32_t row)
     return segment;
 }
 
-/* First channel of head i of q, k and v in turn. */
-static int32_t head_channel(const sluice_geometry *g, int32_t i)
-{
-    const int32_t keys = 2 * g->gdn_k_heads;
-    if (i < keys) return i * g->gdn_k_dim;
-    return keys * g->gdn_k_dim + (i - keys) * g->gdn_v_dim;
-}
-
 static void mix_rows(const sluice_back *back, void *context, int32_t begin, int32_t end,
                      float *scratch)
 {
     const gdn_job *job = context;
     const sluice_geometry *g = &back->geometry;
     const sluice_back_gdn_kept *kept = &back->gdn;
-    const int64_t channels = sluice_back_channels(g);
+    const int64_t channels = sluice_gdn_channels(g);
     const float *inputs[SLUICE_CONV_WIDTH_MAX];
     memset(scratch, 0, (size_t)channels * sizeof *scratch);
     for (int64_t row = begin; row < end; row++) {
@@ -48,7 +40,7 @@ static void mix_rows(const sluice_back *back, void *context, int32_t begin, int3
         float *out = kept->mixed + row * channels;
         back->ops->conv(inputs, 1, job->w->conv, g->conv_width, (int32_t)channels, out, channels);
         for (int32_t h = 0; h < 2 * g->gdn_k_heads; h++)
-            back->ops->l2norm(out + head_channel(g, h),
+            back->ops->l2norm(out + sluice_gdn_channel(g, h),
                               h < g->gdn_k_heads ? 1.0f / sqrtf((float)g->gdn_k_dim) : 1.0f,
                               g->gdn_k_dim);
         const int64_t at = row * g->gdn_v_heads;
@@ -79,7 +71,7 @@ static void mix_rows_back(const sluice_back *back, void *context, int32_t begin,
     const gdn_job *job = context;
     const sluice_geometry *g = &back->geometry;
     const sluice_back_gdn_kept *kept = &back->gdn;
-    const int64_t channels = sluice_back_channels(g), width = g->conv_width;
+    const int64_t channels = sluice_gdn_channels(g), width = g->conv_width;
     float *sum = scratch, *open = scratch + channels;
     for (int64_t row = begin; row < end; row++) {
         const int64_t first = segment_of(job, (int32_t)row)->row;
@@ -96,9 +88,9 @@ static void mix_rows_back(const sluice_back *back, void *context, int32_t begin,
         for (int64_t c = 0; c < channels; c++)
             sum[c] *= open[c]; /* SiLU */
         for (int32_t h = 0; h < 2 * g->gdn_k_heads; h++)
-            l2norm_back(sum + head_channel(g, h),
+            l2norm_back(sum + sluice_gdn_channel(g, h),
                         h < g->gdn_k_heads ? 1.0f / sqrtf((float)g->gdn_k_dim) : 1.0f, g->gdn_k_dim,
-                        d + head_channel(g, h));
+                        d + sluice_gdn_channel(g, h));
         for (int64_t c = 0; c < channels; c++)
             d[c] *= open[c] + sum[c] * (1.0f - open[c]);
         for (int64_t h = 0; h < g->gdn_v_heads; h++) {
@@ -115,7 +107,7 @@ static void conv_rows_back(const sluice_back *back, void *context, int32_t begin
 {
     const gdn_job *job = context;
     const sluice_back_gdn_kept *kept = &back->gdn;
-    const int64_t channels = sluice_back_channels(&back->geometry);
+    const int64_t channels = sluice_gdn_channels(&back->geometry);
     const int64_t width = back->geometry.conv_width;
     (void)scratch;
     for (int64_t row = begin; row < end; row++) {
@@ -132,52 +124,21 @@ static void conv_rows_back(const sluice_back *back, void *context, int32_t begin
     }
 }
 
-/* Rows [0, count) of a head as blocks and steps, from position 0. */
-static void run_head(const sluice_back *back, sluice_gdn_head head, int32_t count)
-{
-    for (int32_t done = 0; done < count; done += head.rows) {
-        const bool block = count - done >= SLUICE_GDN_BLOCK;
-        head.rows = block ? SLUICE_GDN_BLOCK : count - done;
-        (block ? back->ops->gdn_block : back->ops->gdn_step)(&head);
-        head.q += head.rows * head.qk_row;
-        head.k += head.rows * head.qk_row;
-        head.v += head.rows * head.v_row;
-        head.g += head.rows * head.gate_row;
-        head.beta += head.rows * head.gate_row;
-        head.o += head.rows * head.o_row;
-    }
-}
-
 static void head_forward(void *context, int32_t task, int worker)
 {
     const gdn_job *job = context;
     const sluice_geometry *g = &job->back->geometry;
     const sluice_back_gdn_kept *kept = &job->back->gdn;
     const sluice_segment *segment = &job->segments[task / g->gdn_v_heads];
-    const int32_t h = task % g->gdn_v_heads, key = h / (g->gdn_v_heads / g->gdn_k_heads);
-    const int64_t channels = sluice_back_channels(g);
-    const int64_t state = (int64_t)g->gdn_k_dim * g->gdn_v_dim;
-    const float *mixed = kept->mixed + segment->row * channels;
-    const int64_t gates = (int64_t)segment->row * g->gdn_v_heads + h;
+    const int64_t gates = (int64_t)segment->row * g->gdn_v_heads;
     float *memory = job->back->workers[worker].memory;
-    const sluice_gdn_head head = {
-        .k_dim = g->gdn_k_dim,
-        .v_dim = g->gdn_v_dim,
-        .q = mixed + head_channel(g, key),
-        .k = mixed + head_channel(g, g->gdn_k_heads + key),
-        .qk_row = channels,
-        .v = mixed + head_channel(g, 2 * g->gdn_k_heads + h),
-        .v_row = channels,
-        .g = kept->g + gates,
-        .beta = kept->beta + gates,
-        .gate_row = g->gdn_v_heads,
-        .s = memory + (sluice_gdn_scratch(g->gdn_k_dim, g->gdn_v_dim) + 15) / 16 * 16,
-        .o = kept->o + gates * g->gdn_v_dim,
-        .o_row = (int64_t)g->gdn_v_heads * g->gdn_v_dim,
-        .scratch = memory,
-    };
-    memset(head.s, 0, (size_t)state * sizeof *head.s);
-    run_head(job->back, head, segment->count);
+    sluice_gdn_head head = sluice_gdn_head_of(
+        g, task % g->gdn_v_heads, kept->mixed + (int64_t)segment->row * sluice_gdn_channels(g),
+        kept->g + gates, kept->beta + gates, kept->o + gates * g->gdn_v_dim);
+    head.s = memory + (sluice_gdn_scratch(g->gdn_k_dim, g->gdn_v_dim) + 15) / 16 * 16;
+    head.scratch = memory;
+    memset(head.s, 0, (size_t)g->gdn_k_dim * (size_t)g->gdn_v_dim * sizeof *head.s);
+    sluice_gdn_head_run(job->back->ops, head, 0, segment->count);
 }
 
 static void head_back(void *context, int32_t task, int worker)
@@ -187,17 +148,17 @@ static void head_back(void *context, int32_t task, int worker)
     const sluice_back_gdn_kept *kept = &job->back->gdn;
     const sluice_segment *segment = &job->segments[task / g->gdn_k_heads];
     const int32_t key = task % g->gdn_k_heads, group = g->gdn_v_heads / g->gdn_k_heads;
-    const int64_t first = (int64_t)segment->row * sluice_back_channels(g);
-    const int64_t q = first + head_channel(g, key);
-    const int64_t k = first + head_channel(g, g->gdn_k_heads + key);
+    const int64_t first = (int64_t)segment->row * sluice_gdn_channels(g);
+    const int64_t q = first + sluice_gdn_channel(g, key);
+    const int64_t k = first + sluice_gdn_channel(g, g->gdn_k_heads + key);
     for (int32_t h = key * group; h < (key + 1) * group; h++) {
-        const int64_t v = first + head_channel(g, 2 * g->gdn_k_heads + h);
+        const int64_t v = first + sluice_gdn_channel(g, 2 * g->gdn_k_heads + h);
         const int64_t gates = (int64_t)segment->row * g->gdn_v_heads + h;
         const sluice_back_delta delta = {
             .q = kept->mixed + q,
             .k = kept->mixed + k,
             .v = kept->mixed + v,
-            .qk_row = sluice_back_channels(g),
+            .qk_row = sluice_gdn_channels(g),
             .g = kept->g + gates,
             .beta = kept->beta + gates,
             .gate_row = g->gdn_v_heads,
@@ -289,7 +250,7 @@ void sluice_back_gdn(sluice_back *back, const sluice_gdn_weights *w,
            rows * (size_t)g->gdn_v_heads * (size_t)g->gdn_v_dim * sizeof *kept->d_out);
     sluice_back_linear(back, &w->out, entries->out, kept->out, dh, n, kept->d_out);
     sluice_back_rows(back, n, norm_rows_back, &job);
-    memset(kept->d_mixed, 0, rows * (size_t)sluice_back_channels(g) * sizeof *kept->d_mixed);
+    memset(kept->d_mixed, 0, rows * (size_t)sluice_gdn_channels(g) * sizeof *kept->d_mixed);
     sluice_pool_run(back->pool, head_back, &job, n_segments * g->gdn_k_heads);
     sluice_back_rows(back, n, mix_rows_back, &job);
     sluice_back_rows(back, n, conv_rows_back, &job);

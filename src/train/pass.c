@@ -62,7 +62,7 @@ static void begin_states(sluice_pass *pass, const sluice_train_batch *batch, boo
 {
     const sluice_geometry *g = &pass->model->geometry;
     const size_t conv =
-        aligned((size_t)(g->conv_width - 1) * (size_t)sluice_back_channels(g) * sizeof(float));
+        aligned((size_t)(g->conv_width - 1) * (size_t)sluice_gdn_channels(g) * sizeof(float));
     const size_t s =
         (size_t)g->gdn_v_heads * (size_t)g->gdn_k_dim * (size_t)g->gdn_v_dim * sizeof(float);
     size_t at = 0;

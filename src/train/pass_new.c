@@ -17,7 +17,7 @@ static void *carve(carver *from, uint64_t count, size_t size)
 
 static size_t gdn_state_bytes(const sluice_geometry *g)
 {
-    const size_t conv = (size_t)(g->conv_width - 1) * (size_t)sluice_back_channels(g);
+    const size_t conv = (size_t)(g->conv_width - 1) * (size_t)sluice_gdn_channels(g);
     const size_t s = (size_t)g->gdn_v_heads * (size_t)g->gdn_k_dim * (size_t)g->gdn_v_dim;
     return (conv + s) * sizeof(float) + 128;
 }
