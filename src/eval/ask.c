@@ -329,11 +329,3 @@ void sluice_scores_finish(sluice_task_score *scores, int32_t n, sluice_task_scor
     sum.accuracy = sluice_interval_share(sum.right, sum.items);
     *all = sum;
 }
-
-void sluice_scores_take(sluice_task_score *scores, int32_t n, sluice_task_score *each,
-                        sluice_task_score *all)
-{
-    sluice_scores_finish(scores, n, all);
-    for (int32_t i = 0; each && i < n; i++)
-        each[i] = scores[i];
-}

@@ -45,8 +45,4 @@ sluice_status sluice_ask(sluice_engine *engine, const sluice_tasks *tasks,
 /* Fills in the shares of n scores, and the score of all of them together. */
 void sluice_scores_finish(sluice_task_score *scores, int32_t n, sluice_task_score *all);
 
-/* The same, and copies them to each [n], which may be NULL. */
-void sluice_scores_take(sluice_task_score *scores, int32_t n, sluice_task_score *each,
-                        sluice_task_score *all);
-
 #endif

@@ -5,12 +5,10 @@
 
 #include "base/crc32c.h"
 #include "base/status.h"
-#include "eval/ask.h"
+#include "eval/ask_files.h"
 #include "eval/json_lines.h"
 #include "eval/last_number.h"
 #include "sluice/benchmarks.h"
-
-enum { TOKENS_DEFAULT = 1024, TOKENS_DEFAULT_THINKING = 8192 };
 
 typedef struct reader {
     sluice_tasks *tasks;
@@ -72,35 +70,13 @@ static sluice_status judge(void *context, const sluice_ask_answer *answer, bool 
     return *got ? SLUICE_OK : sluice_fail(err, SLUICE_NO_MEMORY, "no memory to judge an answer");
 }
 
-static sluice_status ask(sluice_engine *engine, const sluice_tasks *tasks,
-                         const sluice_eval_task_options *options, sluice_task_score *scores,
-                         sluice_error *err)
-{
-    int32_t tokens = options->thinking ? TOKENS_DEFAULT_THINKING : TOKENS_DEFAULT;
-    json_t *settings = json_pack("{s:b}", "thinking", options->thinking);
-    if (!settings) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for GSM8K");
-    sluice_ask_form form = {.evaluation = "gsm8k",
-                            .tokens_max = options->tokens_max ? options->tokens_max : tokens,
-                            .settings = settings,
-                            .judge = judge};
-    sluice_status status = sluice_ask(engine, tasks, &form, options, scores, err);
-    json_decref(settings);
-    return status;
-}
-
 sluice_status sluice_eval_gsm8k(sluice_engine *engine, const char *const *paths, int32_t n,
                                 const sluice_eval_task_options *options, sluice_task_score *each,
                                 sluice_task_score *all, sluice_error *err)
 {
-    sluice_tasks tasks = {.engine = engine, .paths = paths};
-    if (options->tokens_max < 0)
-        return sluice_fail(err, SLUICE_USAGE, "answers of %d tokens", options->tokens_max);
-    sluice_task_score *scores = calloc((size_t)(n > 0 ? n : 1), sizeof *scores);
-    if (!scores) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for %d scores", n);
-    sluice_status status = load(&tasks, n, options, err);
-    if (status == SLUICE_OK) status = ask(engine, &tasks, options, scores, err);
-    if (status == SLUICE_OK) sluice_scores_take(scores, n, each, all);
-    sluice_tasks_free(&tasks);
-    free(scores);
-    return status;
+    static const sluice_ask_files gsm8k = {
+        .form = {.evaluation = "gsm8k", .tokens_max = 1024, .judge = judge},
+        .tokens_max_thinking = 8192,
+        .load = load};
+    return sluice_ask_all(engine, &gsm8k, paths, n, options, each, all, err);
 }

@@ -10,7 +10,7 @@
 
 #include "base/crc32c.h"
 #include "base/status.h"
-#include "eval/ask.h"
+#include "eval/ask_files.h"
 #include "eval/json_lines.h"
 #include "os/confined.h"
 #include "os/file.h"
@@ -193,43 +193,27 @@ static sluice_status judge(void *context, const sluice_ask_answer *answer, bool 
     return *got ? SLUICE_OK : sluice_fail(err, SLUICE_NO_MEMORY, "no memory to judge an answer");
 }
 
-static sluice_status ask(sluice_engine *engine, humaneval *h, const sluice_tasks *tasks,
-                         const sluice_eval_task_options *options, sluice_task_score *scores,
-                         sluice_error *err)
-{
-    json_t *settings = json_pack("{s:i, s:I}", "seconds", h->limits.seconds, "memory_bytes",
-                                 (json_int_t)h->limits.memory_bytes);
-    if (!settings) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for HumanEval");
-    sluice_ask_form form = {.evaluation = "humaneval",
-                            .tokens_max =
-                                options->tokens_max ? options->tokens_max : TOKENS_DEFAULT,
-                            .stops = stops,
-                            .settings = settings,
-                            .judge = judge,
-                            .context = h};
-    sluice_status status = sluice_ask(engine, tasks, &form, options, scores, err);
-    json_decref(settings);
-    return status;
-}
-
 sluice_status sluice_eval_humaneval(sluice_engine *engine, const char *const *paths, int32_t n,
                                     const sluice_code_limits *limits,
                                     const sluice_eval_task_options *options,
                                     sluice_task_score *each, sluice_task_score *all,
                                     sluice_error *err)
 {
-    sluice_tasks tasks = {.engine = engine, .paths = paths};
     humaneval h;
     bool files_guarded;
-    if (options->tokens_max < 0)
-        return sluice_fail(err, SLUICE_USAGE, "answers of %d tokens", options->tokens_max);
     SLUICE_TRY(prepare(limits, &h, &files_guarded, err));
-    sluice_task_score *scores = calloc((size_t)(n > 0 ? n : 1), sizeof *scores);
-    if (!scores) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for %d scores", n);
-    sluice_status status = load(&tasks, n, options, err);
-    if (status == SLUICE_OK) status = ask(engine, &h, &tasks, options, scores, err);
-    if (status == SLUICE_OK) sluice_scores_take(scores, n, each, all);
-    sluice_tasks_free(&tasks);
-    free(scores);
+    json_t *settings = json_pack("{s:i, s:I}", "seconds", h.limits.seconds, "memory_bytes",
+                                 (json_int_t)h.limits.memory_bytes);
+    if (!settings) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for HumanEval");
+    const sluice_ask_files evaluation = {.form = {.evaluation = "humaneval",
+                                                  .tokens_max = TOKENS_DEFAULT,
+                                                  .stops = stops,
+                                                  .settings = settings,
+                                                  .judge = judge,
+                                                  .context = &h},
+                                         .tokens_max_thinking = TOKENS_DEFAULT,
+                                         .load = load};
+    sluice_status status = sluice_ask_all(engine, &evaluation, paths, n, options, each, all, err);
+    json_decref(settings);
     return status;
 }
