@@ -3,12 +3,11 @@
 #include <string.h>
 
 #include "commands.h"
+#include "conversion.h"
 #include "interrupt.h"
 #include "model_flags.h"
 #include "output.h"
 #include "sluice/convert.h"
-
-#define FORMATS "q2|q3|q4|q5|q6|q8|bf16"
 
 typedef struct convert_args {
     cli_output_flags output;
@@ -18,11 +17,11 @@ typedef struct convert_args {
 } convert_args;
 
 static const cli_option options[] = {
-    {"experts", 0, CLI_TEXT, FORMATS "|mix:B", offsetof(convert_args, experts), 0, 0,
+    {"experts", 0, CLI_TEXT, CLI_FORMATS "|mix:B", offsetof(convert_args, experts), 0, 0,
      "Requantise the experts (the source's own values, bit for bit). mix:3.5 gives each layer's "
      "matrices 2 to 8 bits, 3.5 in the mean, where they lose least; it needs --importance. q4/32 "
      "and so on: that many columns share a scale (64)."},
-    {"trunk", 0, CLI_TEXT, FORMATS, offsetof(convert_args, trunk), 0, 0,
+    {"trunk", 0, CLI_TEXT, CLI_FORMATS, offsetof(convert_args, trunk), 0, 0,
      "Requantise everything else (the source's own values, bit for bit)."},
     {"importance", 0, CLI_TEXT, "FILE", offsetof(convert_args, importance), 0, 0,
      "Round to 2 to 6 bits so that what weighs loses least, by what 'sluice importance' measured "
@@ -36,58 +35,6 @@ static const cli_option options[] = {
 static const cli_group groups[] = {
     {"Options", options, 0}, {"Output", cli_output_options, offsetof(convert_args, output)}, {0}};
 
-typedef struct conversion {
-    cli_progress progress;
-    const char *out;
-    sluice_convert_plan plan;
-    double seconds;
-    bool started;
-} conversion;
-
-static bool show_plan(void *context, const sluice_convert_plan *plan)
-{
-    conversion *work = context;
-    cli_human source = cli_human_bytes(plan->source_bytes);
-    cli_human output = cli_human_bytes(plan->output_bytes);
-    cli_human needed = cli_human_bytes(plan->needed_bytes);
-    cli_human available = cli_human_bytes(plan->free_bytes);
-    cli_human written = cli_human_bytes(plan->written_bytes);
-    work->plan = *plan;
-    work->started = true;
-    if (work->progress.quiet) return true;
-    cli_note("reading %s, writing %s to %s; %s of disk space needed, %s free", source.text,
-             output.text, work->out, needed.text, available.text);
-    if (plan->written_bytes)
-        cli_note("%s of it are there already; going on where it stopped", written.text);
-    if (plan->tensors_left_out)
-        cli_note("%d tensors of the vision tower are left out", plan->tensors_left_out);
-    return true;
-}
-
-static bool show_progress(void *context, const sluice_convert_progress *progress)
-{
-    conversion *work = context;
-    work->seconds = progress->seconds;
-    cli_convert_progress(&work->progress, progress);
-    return !cli_interrupted();
-}
-
-static int finish(const conversion *work, const char *source, bool json)
-{
-    const sluice_convert_plan *plan = &work->plan;
-    cli_human bytes = cli_human_bytes(plan->output_bytes);
-    cli_human seconds = cli_human_seconds(work->seconds);
-    if (plan->shards_kept)
-        cli_note("%d files of %s were kept, because they hold tensors that are left out",
-                 plan->shards_kept, source);
-    if (json)
-        return cli_output_json(json_pack("{s:s, s:I, s:I, s:f}", "path", work->out, "source_bytes",
-                                         (json_int_t)plan->source_bytes, "output_bytes",
-                                         (json_int_t)plan->output_bytes, "seconds", work->seconds));
-    printf("%s: %s in %s\n", work->out, bytes.text, seconds.text);
-    return cli_output_finish();
-}
-
 static int run(int argc, char **argv)
 {
     convert_args args = {0};
@@ -95,24 +42,24 @@ static int run(int argc, char **argv)
     int status = cli_options_parse(&cli_command_convert, argc, argv, &args, positional);
     if (status != CLI_GO_ON) return status;
 
-    conversion work = {.progress = {.quiet = args.output.quiet}, .out = positional[1]};
+    cli_conversion work = {.progress = {.quiet = args.output.quiet}, .out = positional[1]};
     sluice_convert_options convert = {.experts = args.experts,
                                       .trunk = args.trunk,
                                       .importance = args.importance,
                                       .consume = args.consume,
                                       .threads = args.threads,
-                                      .starting = show_plan,
-                                      .progress = show_progress,
+                                      .starting = cli_conversion_starting,
+                                      .progress = cli_conversion_progress,
                                       .context = &work};
     sluice_error err = {0};
     if (sluice_convert_check(&convert, &err) != SLUICE_OK) return cli_usage("%s", err.detail);
     cli_interrupt_catch(true);
     sluice_status converted = sluice_convert(positional[0], positional[1], &convert, &err);
-    cli_progress_clear(&work.progress);
-    if (converted == SLUICE_CANCELLED)
-        return cli_fail("stopped; the same command goes on where it stopped");
-    if (converted != SLUICE_OK) return cli_fail_error(&err);
-    return finish(&work, positional[0], args.output.json);
+    status = cli_conversion_finish(&work, converted, &err, args.output.json, NULL);
+    if (converted == SLUICE_OK && work.plan.shards_kept)
+        cli_note("%d files of %s were kept, because they hold tensors that are left out",
+                 work.plan.shards_kept, positional[0]);
+    return status;
 }
 
 const cli_command cli_command_convert = {

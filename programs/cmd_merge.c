@@ -3,11 +3,10 @@
 #include <stdlib.h>
 
 #include "commands.h"
+#include "conversion.h"
 #include "interrupt.h"
 #include "model_flags.h"
 #include "sluice/merge.h"
-
-#define FORMATS "q2|q3|q4|q5|q6|q8|bf16"
 
 typedef struct merge_args {
     cli_output_flags output;
@@ -21,9 +20,9 @@ static const cli_option options[] = {
     {"adapter", 0, CLI_TEXTS, "DIR[:SCALE]", AT(adapters), 0, 0,
      "A low-rank adapter (a PEFT folder, as sluice train writes), times SCALE (1); may be given "
      "again."},
-    {"experts", 0, CLI_TEXT, FORMATS, AT(experts), 0, 0,
+    {"experts", 0, CLI_TEXT, CLI_FORMATS, AT(experts), 0, 0,
      "Format of the experts of every layer where one is adapted (their own)."},
-    {"trunk", 0, CLI_TEXT, FORMATS, AT(trunk), 0, 0,
+    {"trunk", 0, CLI_TEXT, CLI_FORMATS, AT(trunk), 0, 0,
      "Format of the other matrices that are adapted (their own)."},
     {"importance", 0, CLI_TEXT, "FILE", AT(importance), 0, 0,
      "Round by what 'sluice importance' measured (plain rounding)."},
@@ -34,51 +33,17 @@ static const cli_group groups[] = {
     {"Options", options, 0}, {"Output", cli_output_options, offsetof(merge_args, output)}, {0}};
 
 typedef struct merging {
-    cli_progress progress;
-    const char *out;
-    sluice_merge_plan merge;
-    sluice_convert_plan plan;
-    double seconds;
+    cli_conversion conversion; /* first: what its callbacks get */
+    sluice_merge_plan plan;
 } merging;
 
-static bool show_plan(void *context, const sluice_convert_plan *plan)
+static bool starting(void *context, const sluice_convert_plan *plan)
 {
-    merging *work = context;
-    cli_human source = cli_human_bytes(plan->source_bytes);
-    cli_human output = cli_human_bytes(plan->output_bytes);
-    cli_human needed = cli_human_bytes(plan->needed_bytes);
-    cli_human available = cli_human_bytes(plan->free_bytes);
-    cli_human written = cli_human_bytes(plan->written_bytes);
-    work->plan = *plan;
-    if (work->progress.quiet) return true;
-    cli_note("%d matrices change, those of %d routed experts among them", work->merge.matrices,
-             work->merge.experts);
-    cli_note("reading %s, writing %s to %s; %s of disk space needed, %s free", source.text,
-             output.text, work->out, needed.text, available.text);
-    if (plan->written_bytes)
-        cli_note("%s of it are there already; going on where it stopped", written.text);
-    return true;
-}
-
-static bool show_progress(void *context, const sluice_convert_progress *progress)
-{
-    merging *work = context;
-    work->seconds = progress->seconds;
-    cli_convert_progress(&work->progress, progress);
-    return !cli_interrupted();
-}
-
-static int finish(const merging *work, bool json)
-{
-    cli_human bytes = cli_human_bytes(work->plan.output_bytes);
-    cli_human seconds = cli_human_seconds(work->seconds);
-    if (json)
-        return cli_output_json(json_pack("{s:s, s:i, s:i, s:I, s:f}", "path", work->out, "matrices",
-                                         work->merge.matrices, "experts", work->merge.experts,
-                                         "output_bytes", (json_int_t)work->plan.output_bytes,
-                                         "seconds", work->seconds));
-    printf("%s: %s in %s\n", work->out, bytes.text, seconds.text);
-    return cli_output_finish();
+    const merging *work = context;
+    if (!work->conversion.progress.quiet)
+        cli_note("%d matrices change, those of %d routed experts among them", work->plan.matrices,
+                 work->plan.experts);
+    return cli_conversion_starting(context, plan);
 }
 
 static int merge(const merge_args *args, const char *model, const sluice_adapter_choice *adapters,
@@ -88,19 +53,17 @@ static int merge(const merge_args *args, const char *model, const sluice_adapter
                                             .trunk = args->trunk,
                                             .importance = args->importance,
                                             .threads = args->threads,
-                                            .starting = show_plan,
-                                            .progress = show_progress,
+                                            .starting = starting,
+                                            .progress = cli_conversion_progress,
                                             .context = work};
     sluice_error err = {0};
+    if (sluice_convert_check(&convert, &err) != SLUICE_OK) return cli_usage("%s", err.detail);
     cli_interrupt_catch(true);
-    const sluice_status status =
-        sluice_merge(model, adapters, args->adapters.n, work->out, &convert, &work->merge, &err);
-    cli_progress_clear(&work->progress);
-    if (status == SLUICE_CANCELLED)
-        return cli_fail("stopped; the same command goes on where it stopped");
-    if (status == SLUICE_USAGE) return cli_usage("%s", err.detail);
-    if (status != SLUICE_OK) return cli_fail_error(&err);
-    return finish(work, args->output.json);
+    const sluice_status status = sluice_merge(model, adapters, args->adapters.n,
+                                              work->conversion.out, &convert, &work->plan, &err);
+    return cli_conversion_finish(
+        &work->conversion, status, &err, args->output.json,
+        json_pack("{s:i, s:i}", "matrices", work->plan.matrices, "experts", work->plan.experts));
 }
 
 static int run(int argc, char **argv)
@@ -112,7 +75,7 @@ static int run(int argc, char **argv)
     if (status != CLI_GO_ON) return status;
     if (!args.adapters.n) return cli_usage("--adapter DIR is needed; see 'sluice merge --help'");
 
-    merging work = {.progress = {.quiet = args.output.quiet}, .out = positional[1]};
+    merging work = {.conversion = {.progress = {.quiet = args.output.quiet}, .out = positional[1]}};
     status = cli_adapters_read(&args.adapters, adapters);
     if (status == CLI_OK) status = merge(&args, positional[0], adapters, &work);
     cli_adapters_free(adapters);

@@ -3,12 +3,11 @@
 #include <string.h>
 
 #include "commands.h"
+#include "conversion.h"
 #include "interrupt.h"
 #include "model_flags.h"
 #include "output.h"
 #include "sluice/plan.h"
-
-#define FORMATS "q2|q3|q4|q5|q6|q8|bf16"
 
 typedef struct plan_args {
     cli_output_flags output;
@@ -24,9 +23,9 @@ static const cli_option options[] = {
      "Instead of MODEL: qwen3.5-397b, qwen3.5-122b, qwen3.5-35b, or the sizes of a config.json."},
     {"layers", 0, CLI_INTEGER, "N", AT(layers), 1, 512, "Layers (all of the geometry's)."},
     {"vocab", 0, CLI_INTEGER, "N", AT(vocab), 1, 1 << 24, "Vocabulary (the geometry's)."},
-    {"experts", 0, CLI_CHOICE, FORMATS, AT(experts), 0, 0,
+    {"experts", 0, CLI_CHOICE, CLI_FORMATS, AT(experts), 0, 0,
      "Format of the experts (the model's own; q4 for a geometry)."},
-    {"trunk", 0, CLI_CHOICE, FORMATS, AT(trunk), 0, 0,
+    {"trunk", 0, CLI_CHOICE, CLI_FORMATS, AT(trunk), 0, 0,
      "Format of everything else (the model's own; q8 for a geometry)."},
     {"memory", 0, CLI_SIZE, "SIZE", AT(memory), 0, 0,
      "Memory for everything (what the machine or its cgroup has free, less some slack)."},

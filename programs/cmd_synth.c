@@ -2,12 +2,11 @@
 #include <stdio.h>
 
 #include "commands.h"
+#include "conversion.h"
 #include "interrupt.h"
 #include "model_flags.h"
 #include "output.h"
 #include "sluice/synth.h"
-
-#define FORMATS "q2|q3|q4|q5|q6|q8|bf16"
 
 typedef struct synth_args {
     cli_output_flags output;
@@ -23,9 +22,9 @@ static const cli_option options[] = {
      "Layers (all of the geometry's)."},
     {"vocab", 0, CLI_INTEGER, "N", offsetof(synth_args, vocab), SLUICE_SYNTH_VOCAB_MIN, 1 << 24,
      "Vocabulary (the geometry's)."},
-    {"experts", 0, CLI_CHOICE, FORMATS, offsetof(synth_args, experts), 0, 0,
+    {"experts", 0, CLI_CHOICE, CLI_FORMATS, offsetof(synth_args, experts), 0, 0,
      "Format of the experts (q4)."},
-    {"trunk", 0, CLI_CHOICE, FORMATS, offsetof(synth_args, trunk), 0, 0,
+    {"trunk", 0, CLI_CHOICE, CLI_FORMATS, offsetof(synth_args, trunk), 0, 0,
      "Format of everything else (q8)."},
     {"seed", 0, CLI_SEED, "N", offsetof(synth_args, seed), 0, 0,
      "The same seed gives the same bytes (0)."},

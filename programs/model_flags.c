@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conversion.h"
 #include "interrupt.h"
 
 #define AT(field) offsetof(cli_model_flags, field)
@@ -101,19 +102,9 @@ static void notice(void *context, const char *line)
     if (!progress->quiet) cli_note("%s", line);
 }
 
-bool cli_convert_progress(void *context, const sluice_convert_progress *p)
+static bool show_conversion(void *context, const sluice_convert_progress *progress)
 {
-    cli_progress *progress = context;
-    double percent =
-        p->bytes_total ? 100.0 * (double)p->bytes_done / (double)p->bytes_total : 100.0;
-    cli_human done = cli_human_bytes(p->bytes_done), total = cli_human_bytes(p->bytes_total);
-    cli_human rate = cli_human_bytes((uint64_t)p->bytes_per_second);
-    cli_human left = cli_human_seconds(p->seconds_left);
-    cli_progress_show(progress, "converting: %3.0f%%  %s of %s  %s/s  %s%s  file %d of %d (%s)",
-                      percent, done.text, total.text, rate.text,
-                      p->seconds_left < 0 ? "time left not known yet" : left.text,
-                      p->seconds_left < 0 ? "" : " left", p->files_done, p->files_total,
-                      p->file ? p->file : "finishing");
+    cli_conversion_show(context, progress);
     return true;
 }
 
@@ -187,7 +178,7 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, int32_
     options.warm_start = flags->warm;
     options.lock_trunk = flags->mlock;
     options.notice = notice;
-    options.progress = cli_convert_progress;
+    options.progress = show_conversion;
     options.interrupted = interrupted;
     options.callback_context = progress;
     return options;

@@ -55,7 +55,4 @@ int cli_engine_tokenizer(const sluice_engine *engine, const sluice_tokenizer **o
 /* The container's folder, after conversion where needed; freed with free(). */
 int cli_container_locate(const char *model, bool quiet, char **path);
 
-/* Progress of a conversion, for whoever starts one: context is a cli_progress. */
-bool cli_convert_progress(void *context, const sluice_convert_progress *progress);
-
 #endif

@@ -79,7 +79,7 @@ run 0 score "$scratch/merged" --ids 8134,324,2831 --json
 cp "$scratch/out" "$scratch/merged.json"
 run 0 score "$nano" --ids 8134,324,2831 --adapter "$scratch/a" --adapter "$scratch/d:0.5" --json
 json '(.mean_nll - $m[0].mean_nll | fabs) < 1e-2' --slurpfile m "$scratch/merged.json"
-run 2 merge "$nano" "$scratch/merged" --adapter "$scratch/a"
+run 1 merge "$nano" "$scratch/merged" --adapter "$scratch/a"
 has err "already exists"
 run 2 merge "$nano" "$scratch/other"
 has err "--adapter DIR is needed"
