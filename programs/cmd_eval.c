@@ -31,6 +31,9 @@ static const cli_option kld_options[] = {
      "Write this model's predictions: 2 bytes for each position and token of the vocabulary."},
     {"against", 0, CLI_TEXT, "FILE", AT(against), 0, 0,
      "Compare with predictions that were saved; the texts are in the file."},
+    {"out", 0, CLI_TEXT, "FILE", AT(out), 0, 0,
+     "Write every window that is compared as a line of JSON; called again, go on where the file "
+     "ends."},
     {0}};
 static const cli_option task_options[] = {
     {"tasks", 0, CLI_LIST, "FILE...", AT(tasks), 0, 0, "Questions with answers, as JSONL."}, {0}};
@@ -150,6 +153,7 @@ static int run_against(sluice_engine *engine, const eval_args *args)
     sluice_error err = {0};
     sluice_divergence divergence;
     sluice_eval_text_options options = text_plan(args, &p);
+    options.log = args->out;
     int status = eval_progress_end(
         &p, sluice_eval_divergence(engine, args->against, &options, &divergence, &err), &err);
     if (status != CLI_OK) return status;
@@ -244,7 +248,7 @@ static const cli_command verbs[] = {
     {.name = "eval kld",
      .summary = "Divergence from the full model's predictions",
      .usage = "[MODEL] --text FILE... --save FILE [--window N] [--stride N] [options]\n"
-              "[MODEL] --against FILE [options]",
+              "[MODEL] --against FILE [--out FILE] [options]",
      .description =
          "How far a model's predictions are from those of another one, or from its own without a "
          "setting that makes it faster. --save writes what the first model predicts at every "
@@ -252,7 +256,9 @@ static const cli_command verbs[] = {
          "4096 positions of the 397B, 64 MB for Nano). --against runs the same windows and prints "
          "the mean of the Kullback-Leibler divergence in nats a token, its median, 99th percentile "
          "and maximum, how often both find the same token likeliest, and both perplexities. This "
-         "tells models apart long before perplexity does: windows are compared in pairs.",
+         "tells models apart long before perplexity does: windows are compared in pairs.\n"
+         "--save that was interrupted goes on when it is called again (until it is done, its file "
+         "has .sluice-tmp after its name); --against does so with --out.",
      .examples = "sluice eval kld --text models/nano/text/alice.txt --save alice.predictions\n"
                  "sluice eval kld --against alice.predictions --int8\n"
                  "sluice eval kld ~/models/nano-q3.sluice --against alice.predictions",
@@ -300,6 +306,8 @@ static int eval_kld(int argc, char **argv)
         return cli_usage("'sluice eval kld' needs either --save or --against; see 'sluice eval kld "
                          "--help'");
     if (args.save && !args.texts.count) return cli_usage("--save needs --text");
+    if (args.save && args.out)
+        return cli_usage("--out is for --against; --save goes on by itself when called again");
     if (args.against && (args.texts.count || args.window || args.stride || args.windows))
         return cli_usage("--against takes texts and windows from its file, not from --text, "
                          "--window, --stride or --windows");

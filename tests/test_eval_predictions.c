@@ -232,26 +232,142 @@ static void predictions_of_another_vocabulary_are_refused(void **state)
     sluice_engine_close(tiny);
 }
 
+typedef struct stopper {
+    int64_t after, total; /* windows: that are let through, and that were to be done */
+} stopper;
+
 static bool stop(void *context, int64_t done, int64_t total)
 {
-    (void)context;
-    (void)total;
-    return done < 1;
+    stopper *s = context;
+    s->total = total;
+    return done < s->after;
 }
 
-static void saving_that_is_stopped_leaves_nothing(void **state)
+static sluice_status save_some(const char *path, stopper *s, sluice_perplexity *all)
+{
+    const char *text = alice();
+    sluice_eval_text_options options = text_options();
+    options.progress = stop;
+    options.context = s;
+    return sluice_eval_predictions_save(full, &text, 1, &options, path, all, NULL);
+}
+
+static const char *temporary_of(const char *path)
+{
+    static char temporary[FOLDERS_PATH_MAX + 16];
+    snprintf(temporary, sizeof temporary, "%s.sluice-tmp", path);
+    return temporary;
+}
+
+static void assert_same_files(const char *path, const char *expected)
+{
+    size_t bytes, expected_bytes;
+    char *data = folders_load(path, &bytes),
+         *expected_data = folders_load(expected, &expected_bytes);
+    assert_int_equal(bytes, expected_bytes);
+    assert_memory_equal(data, expected_data, bytes);
+    free(data);
+    free(expected_data);
+}
+
+static void saving_that_is_stopped_before_a_window_is_done_leaves_nothing(void **state)
 {
     (void)state;
-    const char *path = folders_path(folder, "stopped"), *text = alice();
-    sluice_eval_text_options options = text_options();
+    const char *path = folders_path(folder, "nothing");
     sluice_perplexity all;
-    char temporary[FOLDERS_PATH_MAX];
-    options.progress = stop;
-    assert_int_equal(sluice_eval_predictions_save(full, &text, 1, &options, path, &all, NULL),
-                     SLUICE_CANCELLED);
+    assert_int_equal(save_some(path, &(stopper){0}, &all), SLUICE_CANCELLED);
     assert_false(folders_exists(path));
-    snprintf(temporary, sizeof temporary, "%s.sluice-tmp", path);
-    assert_false(folders_exists(temporary));
+    assert_false(folders_exists(temporary_of(path)));
+}
+
+static void saving_that_is_stopped_goes_on_to_the_same_bytes(void **state)
+{
+    (void)state;
+    const char *path = folders_path(folder, "stopped");
+    sluice_perplexity whole, all;
+    stopper first = {1, 0}, second = {WINDOWS, 0}, never = {WINDOWS + 1, 0};
+    const char *expected = saved("uninterrupted", 0);
+    assert_int_equal(save_some(folders_path(folder, "other"), &never, &whole), SLUICE_OK);
+    assert_int_equal(save_some(path, &first, &all), SLUICE_CANCELLED);
+    assert_false(folders_exists(path));
+    assert_true(folders_exists(temporary_of(path)));
+    assert_int_equal(save_some(path, &second, &all), SLUICE_OK);
+    assert_int_equal(second.total, WINDOWS - 1);
+    assert_false(folders_exists(temporary_of(path)));
+    assert_same_files(path, expected);
+    assert_memory_equal(&all, &whole, sizeof all);
+}
+
+static void what_was_left_damaged_or_by_another_run_is_made_again(void **state)
+{
+    (void)state;
+    const char *path = folders_path(folder, "left"), *text = alice();
+    const char *expected = saved("right", 0);
+    sluice_perplexity all;
+    stopper two = {2, 0}, rest = {WINDOWS + 1, 0};
+    assert_int_equal(save_some(path, &two, &all), SLUICE_CANCELLED);
+    size_t bytes;
+    char *data = folders_load(temporary_of(path), &bytes);
+    data[128 + WINDOWS * 16 + WINDOWS * WINDOW * 4 + 1000] ^= 1; /* in the first window's rows */
+    folders_save(temporary_of(path), data, bytes);
+    assert_int_equal(save_some(path, &rest, &all), SLUICE_OK);
+    assert_int_equal(rest.total, WINDOWS - 1); /* the damaged one and the one not done */
+    assert_same_files(path, expected);
+
+    folders_save(temporary_of(path), data, bytes - 8);
+    assert_int_equal(save_some(path, &rest, &all), SLUICE_OK);
+    assert_int_equal(rest.total, WINDOWS);
+    assert_same_files(path, expected);
+    free(data);
+
+    assert_int_equal(save_some(path, &two, &all), SLUICE_CANCELLED);
+    sluice_eval_text_options options = text_options();
+    options.progress = stop;
+    options.context = &rest;
+    assert_int_equal(sluice_eval_predictions_save(lossy, &text, 1, &options, path, &all, NULL),
+                     SLUICE_OK);
+    assert_int_equal(rest.total, WINDOWS); /* nothing of the other model's */
+}
+
+static void a_comparison_that_is_stopped_goes_on_to_the_same_result(void **state)
+{
+    (void)state;
+    const char *path = saved("compared", 30), *log = folders_path(folder, "log");
+    sluice_divergence whole = against(lossy, path), d;
+    stopper some = {2, 0};
+    sluice_error err = {0};
+    sluice_eval_text_options options = {.progress = stop, .context = &some, .log = log};
+    assert_int_equal(sluice_eval_divergence(lossy, path, &options, &d, &err), SLUICE_CANCELLED);
+    some.after = WINDOWS;
+    assert_int_equal(sluice_eval_divergence(lossy, path, &options, &d, &err), SLUICE_OK);
+    assert_int_equal(some.total, WINDOWS - 2);
+    assert_memory_equal(&d, &whole, sizeof d);
+    assert_int_equal(sluice_eval_divergence(lossy, path, &options, &d, &err), SLUICE_OK);
+    assert_memory_equal(&d, &whole, sizeof d);
+
+    assert_int_equal(sluice_eval_divergence(full, path, &options, &d, &err), SLUICE_USAGE);
+    assert_non_null(strstr(err.detail, "made by another run"));
+    assert_int_equal(sluice_eval_divergence(lossy, saved("again", 0), &options, &d, &err),
+                     SLUICE_USAGE);
+    assert_non_null(strstr(err.detail, "made by another run"));
+}
+
+static void a_log_with_rows_missing_is_refused(void **state)
+{
+    (void)state;
+    const char *path = saved("logged", 0), *log = folders_path(folder, "short-log");
+    size_t bytes;
+    sluice_divergence d;
+    sluice_error err = {0};
+    sluice_eval_text_options options = {.log = log};
+    assert_int_equal(sluice_eval_divergence(lossy, path, &options, &d, &err), SLUICE_OK);
+    char *data = folders_load(log, &bytes);
+    char *comma = strchr(strstr(data, "\"rows\":["), ','), *next = strchr(comma + 1, ',');
+    memset(comma, ' ', (size_t)(next - comma)); /* one number less */
+    folders_save(log, data, bytes);
+    free(data);
+    assert_int_equal(sluice_eval_divergence(lossy, path, &options, &d, &err), SLUICE_BAD_INPUT);
+    assert_non_null(strstr(err.detail, "line 2: not all of a window"));
 }
 
 int main(void)
@@ -262,7 +378,11 @@ int main(void)
         cmocka_unit_test(windows_that_overlap_are_kept),
         cmocka_unit_test(a_damaged_file_is_found_out_wherever_it_is_damaged),
         cmocka_unit_test(predictions_of_another_vocabulary_are_refused),
-        cmocka_unit_test(saving_that_is_stopped_leaves_nothing),
+        cmocka_unit_test(saving_that_is_stopped_before_a_window_is_done_leaves_nothing),
+        cmocka_unit_test(saving_that_is_stopped_goes_on_to_the_same_bytes),
+        cmocka_unit_test(what_was_left_damaged_or_by_another_run_is_made_again),
+        cmocka_unit_test(a_comparison_that_is_stopped_goes_on_to_the_same_result),
+        cmocka_unit_test(a_log_with_rows_missing_is_refused),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -39,7 +39,7 @@ typedef struct sluice_eval_text_options {
     int32_t stride;      /* 1 to window; 0: window */
     int32_t windows_max; /* of each text; 0: all */
     int32_t batch;       /* windows that go through the model together; 0: 1 */
-    /* For perplexity: every window as a line of JSON, as it is done. If the file exists, what it
+    /* For perplexity and divergence: every window as a line of JSON, as it is done. If the file exists, what it
      * holds is not run again; made by another model or with other settings it is refused. NULL:
      * none. */
     const char *log;
@@ -64,7 +64,8 @@ sluice_status sluice_eval_perplexity(sluice_engine *engine, const char *const *p
 
 /* The model's predictions for all of these windows, written to file (all or nothing): the
  * distribution over the whole vocabulary at every position in 16 bits a token, 2 * vocab + 16 bytes
- * a position. The file holds the tokens too. */
+ * a position. The file holds the tokens too. Until it is complete its name ends in .sluice-tmp; the
+ * windows that a call left there before it was stopped are not run again. */
 sluice_status sluice_eval_predictions_save(sluice_engine *engine, const char *const *paths,
                                            int32_t n, const sluice_eval_text_options *options,
                                            const char *file, sluice_perplexity *all,
@@ -90,7 +91,7 @@ typedef struct sluice_divergence {
 /* Tokens of a window of such a file: the context that a comparison needs. */
 sluice_status sluice_eval_predictions_window(const char *file, int32_t *window, sluice_error *err);
 
-/* Of options only batch and progress count: windows are the file's. SLUICE_CORRUPT: the file is
+/* Of options only batch, log and progress count: windows are the file's. SLUICE_CORRUPT: the file is
  * damaged; SLUICE_USAGE: it is for another vocabulary. */
 sluice_status sluice_eval_divergence(sluice_engine *engine, const char *file,
                                      const sluice_eval_text_options *options,

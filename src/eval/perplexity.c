@@ -4,7 +4,7 @@
 
 #include "base/status.h"
 #include "eval/interval.h"
-#include "eval/scores.h"
+#include "eval/pending.h"
 #include "eval/window_log.h"
 
 sluice_status sluice_scores_new(int32_t windows, sluice_scores *out, sluice_error *err)
@@ -41,50 +41,30 @@ sluice_perplexity sluice_scores_perplexity(const sluice_scores *scores, int32_t 
 typedef struct measure {
     const sluice_windows *windows;
     sluice_scores scores;
-    sluice_window_log *log;  /* NULL: none */
-    sluice_windows pending;  /* those that are not in it */
-    int32_t *pending_window; /* [pending.count], of all */
+    sluice_window_log *log; /* NULL: none */
     int32_t vocab;
 } measure;
 
 static sluice_status on_row(void *context, const sluice_window_row *row, sluice_error *err)
 {
     measure *m = context;
-    int32_t best, window = m->pending_window[row->window];
-    m->scores.nll[window] +=
+    int32_t best;
+    m->scores.nll[row->window] +=
         sluice_logits_norm(row->logits, m->vocab, &best) - (double)row->logits[row->next];
-    m->scores.predicted[window] += 1;
+    m->scores.predicted[row->window] += 1;
     if (!m->log || row->row < m->windows->window - 2) return SLUICE_OK;
-    return sluice_window_log_add(m->log, window, err);
-}
-
-static sluice_status list_pending(measure *m, sluice_error *err)
-{
-    const sluice_windows *w = m->windows;
-    m->pending = *w;
-    m->pending.count = 0;
-    m->pending.windows = calloc((size_t)w->count, sizeof *w->windows);
-    m->pending_window = calloc((size_t)w->count, sizeof *m->pending_window);
-    if (!m->pending.windows || !m->pending_window)
-        return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for %d windows", w->count);
-    for (int32_t i = 0; i < w->count; i++) {
-        if (m->scores.predicted[i] > 0) continue;
-        m->pending_window[m->pending.count] = i;
-        m->pending.windows[m->pending.count++] = w->windows[i];
-    }
-    return SLUICE_OK;
+    return sluice_window_log_add(m->log, row->window, err);
 }
 
 static sluice_status run(measure *m, sluice_engine *engine, const char *const *paths,
                          const sluice_eval_text_options *options, sluice_error *err)
 {
+    static const sluice_window_log_kind kind = {.evaluation = "ppl"};
     SLUICE_TRY(sluice_scores_new(m->windows->count, &m->scores, err));
     if (options->log)
-        SLUICE_TRY(sluice_window_log_open(options->log, engine, m->windows, paths, &m->scores,
-                                          &m->log, err));
-    SLUICE_TRY(list_pending(m, err));
-    if (!m->pending.count) return SLUICE_OK;
-    return sluice_windows_run(engine, &m->pending, options, on_row, m, err);
+        SLUICE_TRY(sluice_window_log_open(options->log, engine, &kind, m->windows, paths,
+                                          &m->scores, &m->log, err));
+    return sluice_pending_run(engine, m->windows, &m->scores, options, on_row, m, err);
 }
 
 static void report(const sluice_windows *w, const sluice_scores *scores, int32_t texts,
@@ -113,8 +93,6 @@ sluice_status sluice_eval_perplexity(sluice_engine *engine, const char *const *p
     if (status == SLUICE_OK) report(&windows, &m.scores, n, each, all);
     sluice_window_log_close(m.log);
     sluice_scores_free(&m.scores);
-    free(m.pending.windows);
-    free(m.pending_window);
     sluice_windows_free(&windows);
     return status;
 }

@@ -53,7 +53,7 @@ void sluice_predictions_close(sluice_predictions *file)
     if (!file) return;
     if (file->fd >= 0) {
         sluice_file_close(file->fd);
-        if (file->temporary) unlink(file->temporary);
+        if (file->temporary && !file->done) unlink(file->temporary);
     }
     sluice_windows_free(&file->own);
     free(file->entries);

@@ -3,7 +3,8 @@
  * Layout, little-endian, every part at a multiple of 8 bytes:
  *
  *     header    128 bytes (predictions.c), its own CRC32C last
- *     windows   16 bytes each: text, first row, CRC32C of the window's rows, 0
+ *     windows   16 bytes each: text, first row, CRC32C of the window's rows, 0 (while the file is
+ *               being written, and its header without a checksum: 1 once its rows are there)
  *     tokens    window x 4 bytes for each window; then zeros up to a multiple of 8
  *     rows      of one window after the other: top, step, log-probability of the token that came
  *               (f32 each), the likeliest token (i32), then 16 bits for each token of the
@@ -17,24 +18,27 @@
 #ifndef SLUICE_EVAL_PREDICTIONS_H
 #define SLUICE_EVAL_PREDICTIONS_H
 
-#include "eval/windows.h"
+#include "eval/scores.h"
 
 typedef struct sluice_predictions sluice_predictions;
 
 /* Who made them. */
 typedef struct sluice_predictions_origin {
     char model[64];
-    uint32_t fingerprint;
+    uint32_t fingerprint, levers; /* levers: the CRC32C of their description */
     int32_t vocab, k;
     bool exact;
 } sluice_predictions_origin;
 
 /* ---- writing: create, every row of every window (those of one window in order), commit ---- */
 
-/* windows are kept by the caller until commit or discard. */
+/* Until commit the file has a temporary name and holds every window that was done; what a run that
+ * was interrupted left there is gone on from, if it was to make the same file. scores [windows]
+ * gets the windows that it holds, and by put all others; it and windows are kept by the caller
+ * until commit or close. */
 sluice_status sluice_predictions_create(const char *path, const sluice_predictions_origin *origin,
-                                        const sluice_windows *windows, sluice_predictions **out,
-                                        sluice_error *err);
+                                        const sluice_windows *windows, sluice_scores *scores,
+                                        sluice_predictions **out, sluice_error *err);
 /* best and norm as sluice_logits_norm has them. */
 sluice_status sluice_predictions_put(sluice_predictions *file, const sluice_window_row *row,
                                      int32_t best, double norm, sluice_error *err);
@@ -48,6 +52,8 @@ sluice_status sluice_predictions_open(const char *path, sluice_predictions **out
                                       sluice_error *err);
 const sluice_predictions_origin *sluice_predictions_made_by(const sluice_predictions *file);
 const sluice_windows *sluice_predictions_windows(const sluice_predictions *file);
+/* Other values in the file, other id. */
+uint32_t sluice_predictions_id(const sluice_predictions *file);
 
 typedef struct sluice_prediction {
     const double *log_p; /* [vocab], valid until the next get */
@@ -60,7 +66,7 @@ typedef struct sluice_prediction {
 sluice_status sluice_predictions_get(sluice_predictions *file, int32_t window, int32_t row,
                                      sluice_prediction *out, sluice_error *err);
 
-/* Closes; what was being written is removed. NULL is allowed. */
+/* Closes; what was being written stays for another run if it holds a window. NULL is allowed. */
 void sluice_predictions_close(sluice_predictions *file);
 
 #endif

@@ -14,14 +14,15 @@ typedef struct sluice_predictions_header {
     char model[64];
     int32_t vocab, k, exact, window, stride, windows;
     uint64_t rows;
-    uint32_t tables_crc, reserved[2]; /* of windows and tokens */
-    uint32_t header_crc;              /* of all before it */
+    uint32_t tables_crc; /* of windows and tokens; of tokens alone while it is being written */
+    uint32_t levers, reserved;
+    uint32_t header_crc; /* of all before it */
 } sluice_predictions_header;
 _Static_assert(sizeof(sluice_predictions_header) == 128, "the header's layout is the file's");
 
 typedef struct sluice_predictions_window {
     int32_t text, first;
-    uint32_t crc, zero;
+    uint32_t crc, done; /* done: 0 in a complete file */
 } sluice_predictions_window;
 
 typedef struct sluice_predictions_row {
@@ -35,6 +36,8 @@ struct sluice_predictions {
     sluice_predictions_header head;
     sluice_predictions_origin origin;
     const sluice_windows *windows;
+    sluice_scores *scores;              /* when writing */
+    int32_t done;                       /* windows, when writing */
     sluice_windows own;                 /* when reading */
     sluice_predictions_window *entries; /* [windows] */
     int64_t *first_rows;                /* [windows]: of the file's rows */
@@ -50,6 +53,10 @@ sluice_predictions *sluice_predictions_new(const char *path, const char *suffix)
 /* From the header's sizes: where the parts are, and memory for the tables. */
 void sluice_predictions_lay_out(sluice_predictions *file);
 sluice_status sluice_predictions_take_memory(sluice_predictions *file, sluice_error *err);
+
+/* Reads a row into file->row and its head, from the file or from what is being written of it. */
+sluice_status sluice_predictions_read_row(sluice_predictions *file, int32_t window, int32_t row,
+                                          sluice_predictions_row *head, sluice_error *err);
 
 uint64_t sluice_predictions_row_offset(const sluice_predictions *file, int32_t window, int32_t row);
 

@@ -108,6 +108,11 @@ const sluice_predictions_origin *sluice_predictions_made_by(const sluice_predict
     return &file->origin;
 }
 
+uint32_t sluice_predictions_id(const sluice_predictions *file)
+{
+    return file->head.header_crc;
+}
+
 const sluice_windows *sluice_predictions_windows(const sluice_predictions *file)
 {
     return file->windows;
@@ -126,18 +131,25 @@ static void unpack(sluice_predictions *file, const sluice_predictions_row *head)
         file->log_p[i] -= norm;
 }
 
+sluice_status sluice_predictions_read_row(sluice_predictions *file, int32_t window, int32_t row,
+                                          sluice_predictions_row *head, sluice_error *err)
+{
+    SLUICE_TRY(sluice_file_read(file->fd, file->temporary ? file->temporary : file->path,
+                                sluice_predictions_row_offset(file, window, row), file->row,
+                                (size_t)file->row_bytes, err));
+    file->crc[window] = sluice_crc32c(file->crc[window], file->row, (size_t)file->row_bytes);
+    memcpy(head, file->row, sizeof *head);
+    return SLUICE_OK;
+}
+
 sluice_status sluice_predictions_get(sluice_predictions *file, int32_t window, int32_t row,
                                      sluice_prediction *out, sluice_error *err)
 {
     sluice_predictions_row head;
-    SLUICE_TRY(sluice_file_read(file->fd, file->path,
-                                sluice_predictions_row_offset(file, window, row), file->row,
-                                (size_t)file->row_bytes, err));
-    file->crc[window] = sluice_crc32c(file->crc[window], file->row, (size_t)file->row_bytes);
+    SLUICE_TRY(sluice_predictions_read_row(file, window, row, &head, err));
     if (row == file->head.window - 2 && file->crc[window] != file->entries[window].crc)
         return sluice_fail(err, SLUICE_CORRUPT, "%s: the checksum of window %d is wrong",
                            file->path, window);
-    memcpy(&head, file->row, sizeof head);
     if (!isfinite(head.top) || !isfinite(head.step) || head.best < 0 ||
         head.best >= file->head.vocab)
         return sluice_fail(err, SLUICE_CORRUPT, "%s: window %d, row %d is damaged", file->path,

@@ -1,10 +1,12 @@
 /* Saving a model's predictions of texts (sluice/eval.h). */
 #include <stdio.h>
+#include <string.h>
 
+#include "base/crc32c.h"
 #include "base/status.h"
 #include "engine/engine.h"
+#include "eval/pending.h"
 #include "eval/predictions.h"
-#include "eval/scores.h"
 
 typedef struct saving {
     sluice_predictions *file;
@@ -17,8 +19,6 @@ static sluice_status save_row(void *context, const sluice_window_row *row, sluic
     saving *s = context;
     int32_t best;
     double norm = sluice_logits_norm(row->logits, s->vocab, &best);
-    s->scores.nll[row->window] += norm - (double)row->logits[row->next];
-    s->scores.predicted[row->window] += 1;
     return sluice_predictions_put(s->file, row, best, norm, err);
 }
 
@@ -26,6 +26,8 @@ static sluice_predictions_origin origin_of(const sluice_engine *engine)
 {
     const sluice_model_info *info = sluice_engine_info(engine);
     sluice_predictions_origin origin = {.fingerprint = engine->model->fingerprint,
+                                        .levers =
+                                            sluice_crc32c(0, info->lossy, strlen(info->lossy)),
                                         .vocab = info->vocab,
                                         .k = info->k,
                                         .exact = engine->options.exact};
@@ -38,8 +40,9 @@ static sluice_status save_windows(sluice_engine *engine, const sluice_windows *w
                                   saving *s, sluice_error *err)
 {
     sluice_predictions_origin origin = origin_of(engine);
-    SLUICE_TRY(sluice_predictions_create(path, &origin, windows, &s->file, err));
-    sluice_status status = sluice_windows_run(engine, windows, options, save_row, s, err);
+    SLUICE_TRY(sluice_predictions_create(path, &origin, windows, &s->scores, &s->file, err));
+    sluice_status status =
+        sluice_pending_run(engine, windows, &s->scores, options, save_row, s, err);
     if (status == SLUICE_OK) return sluice_predictions_commit(s->file, err);
     sluice_predictions_close(s->file);
     return status;

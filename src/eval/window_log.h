@@ -1,15 +1,29 @@
-/* The log of a perplexity: one line for each window, written when it is done (log.h). */
+/* The log of an evaluation of windows: one line for each, written when it is done (log.h). */
 #ifndef SLUICE_EVAL_WINDOW_LOG_H
 #define SLUICE_EVAL_WINDOW_LOG_H
+
+#include <jansson.h>
 
 #include "eval/scores.h"
 
 typedef struct sluice_window_log sluice_window_log;
 
-/* Fills scores of the windows that are in the log already. windows, scores and paths (of the texts)
- * are kept by the caller until close. A file that another model, setting or text made is
- * SLUICE_USAGE, one that is no log SLUICE_BAD_INPUT. */
+/* What a window's line holds beside its scores. */
+typedef struct sluice_window_log_kind {
+    const char *evaluation;
+    const char *against; /* what it was compared with; NULL: nothing */
+    /* Adds to a window's line; NULL: nothing to add. False without memory. */
+    bool (*describe)(void *context, int32_t window, json_t *entry);
+    /* Takes that of a line that was there; false if it is not there, or wrong. */
+    bool (*keep)(void *context, int32_t window, const json_t *entry);
+    void *context;
+} sluice_window_log_kind;
+
+/* Fills scores of the windows that are in the log already. kind, windows, scores and paths (of the
+ * texts; NULL: they have numbers alone) are kept by the caller until close. A file that another
+ * model, setting or text made is SLUICE_USAGE, one that is no log SLUICE_BAD_INPUT. */
 sluice_status sluice_window_log_open(const char *path, const sluice_engine *engine,
+                                     const sluice_window_log_kind *kind,
                                      const sluice_windows *windows, const char *const *paths,
                                      sluice_scores *scores, sluice_window_log **out,
                                      sluice_error *err);

@@ -162,6 +162,27 @@ sluice_status sluice_file_create(const char *path, int *fd, sluice_error *err)
     return SLUICE_OK;
 }
 
+sluice_status sluice_file_reopen(const char *path, int *fd, uint64_t *bytes, sluice_error *err)
+{
+    struct stat info;
+    int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (opened < 0) return sluice_file_fail(err, errno, path, "cannot be created");
+    if (fstat(opened, &info) != 0) {
+        sluice_status status = sluice_file_fail(err, errno, path, "cannot be read");
+        close(opened);
+        return status;
+    }
+    *bytes = (uint64_t)info.st_size;
+    *fd = opened;
+    return SLUICE_OK;
+}
+
+sluice_status sluice_file_clear(int fd, const char *path, uint64_t bytes, sluice_error *err)
+{
+    if (ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)bytes) == 0) return SLUICE_OK;
+    return sluice_file_fail(err, errno, path, "cannot be made as long as it will be");
+}
+
 sluice_status sluice_file_commit(int fd, const char *temporary, const char *path, sluice_error *err)
 {
     sluice_status status = SLUICE_OK;

@@ -49,6 +49,12 @@ sluice_status sluice_file_load(const char *path, size_t bytes_max, char **text, 
 /* Creates or truncates path for writing (mode 0666 less the umask). */
 sluice_status sluice_file_create(const char *path, int *fd, sluice_error *err);
 
+/* The same, but what path holds stays; *bytes is how much that is. */
+sluice_status sluice_file_reopen(const char *path, int *fd, uint64_t *bytes, sluice_error *err);
+
+/* Makes it zeros, bytes of them; they take no space yet. */
+sluice_status sluice_file_clear(int fd, const char *path, uint64_t bytes, sluice_error *err);
+
 /* A file of bytes in dir for reading and writing that never has a name, or loses it at once: it
  * goes when it is closed, however the program ends. Past the page cache if the file system can, so
  * offsets, sizes and buffers must be multiples of 4096. Its space is taken: SLUICE_NO_SPACE. */

@@ -57,6 +57,15 @@ json '.kl.value > 0.01 and .kl_p99 > .kl_median and .k == 2 and .against.k == 8'
 run 0 eval kld --against "$scratch/predictions" --k 2
 has out "mean KL divergence"
 has out "95% intervals"
+run 0 eval kld --against "$scratch/predictions" --k 2 --json
+cp "$scratch/out" "$scratch/whole"
+run 0 eval kld --against "$scratch/predictions" --k 2 --out "$scratch/compared" --json
+cp "$scratch/compared" "$scratch/all-compared"
+head -n 2 "$scratch/all-compared" >"$scratch/compared"
+sed -n 3p "$scratch/all-compared" | head -c 200 >>"$scratch/compared"
+run 0 eval kld --against "$scratch/predictions" --k 2 --out "$scratch/compared" --json
+same "$scratch/out" "$scratch/whole" "gone on from a log of a comparison"
+same "$scratch/compared" "$scratch/all-compared" "the log of a comparison"
 head -c 100000 "$scratch/predictions" >"$scratch/cut"
 run 1 eval kld --against "$scratch/cut"
 has err "truncated"
@@ -119,6 +128,7 @@ usage "needs --tasks" tasks
 usage "either --save or --against" kld --text "$alice"
 usage "either --save or --against" kld --save a --against b
 usage "needs --text" kld --save a
+usage "goes on by itself" kld --text "$alice" --save a --out b
 usage "from its file" kld --against a --window 5
 usage "more than a window" ppl --text "$alice" --window 10 --stride 11
 usage "less than a window" ppl --text "$alice" --context 10
