@@ -39,9 +39,9 @@ typedef struct sluice_eval_text_options {
     int32_t stride;      /* 1 to window; 0: window */
     int32_t windows_max; /* of each text; 0: all */
     int32_t batch;       /* windows that go through the model together; 0: 1 */
-    /* For perplexity and divergence: every window as a line of JSON, as it is done. If the file exists, what it
-     * holds is not run again; made by another model or with other settings it is refused. NULL:
-     * none. */
+    /* For perplexity and divergence: every window as a line of JSON, as it is done. If the file
+     * exists, what it holds is not run again; made by another model or with other settings it is
+     * refused. NULL: none. */
     const char *log;
     bool special;                     /* text such as <|im_start|> becomes that special token */
     sluice_eval_progress_fn progress; /* may be NULL */
@@ -91,8 +91,8 @@ typedef struct sluice_divergence {
 /* Tokens of a window of such a file: the context that a comparison needs. */
 sluice_status sluice_eval_predictions_window(const char *file, int32_t *window, sluice_error *err);
 
-/* Of options only batch, log and progress count: windows are the file's. SLUICE_CORRUPT: the file is
- * damaged; SLUICE_USAGE: it is for another vocabulary. */
+/* Of options only batch, log and progress count: windows are the file's. SLUICE_CORRUPT: the file
+ * is damaged; SLUICE_USAGE: it is for another vocabulary. */
 sluice_status sluice_eval_divergence(sluice_engine *engine, const char *file,
                                      const sluice_eval_text_options *options,
                                      sluice_divergence *out, sluice_error *err);
