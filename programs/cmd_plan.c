@@ -11,7 +11,7 @@
 
 typedef struct plan_args {
     cli_output_flags output;
-    const char *geometry, *experts, *trunk, *disk, *cpu, *io;
+    const char *geometry, *experts, *trunk, *disk, *cpu, *io, *kv;
     int32_t layers, vocab, threads, context, chunk, prompt;
     uint64_t memory;
     bool exact, int8;
@@ -35,6 +35,7 @@ static const cli_option options[] = {
      "Tokens of the prompt whose time is told (512)."},
     {"context", 0, CLI_INTEGER, "N", AT(context), 1, INT32_MAX,
      "Tokens that a session can hold (what fits)."},
+    {"kv", 0, CLI_CHOICE, "f32|f16", AT(kv), 0, 0, "As in 'sluice run'."},
     {"chunk", 0, CLI_INTEGER, "N", AT(chunk), 64, 1 << 20,
      "Tokens of a prompt that go through the model together (chosen by memory)."},
     {"threads", 0, CLI_INTEGER, "N", AT(threads), 1, 1024,
@@ -221,6 +222,7 @@ static int run(int argc, char **argv)
     plan_options.cpu = args.cpu;
     plan_options.io = args.io;
     if (args.exact || args.int8) plan_options.exact = args.exact;
+    plan_options.kv = args.kv;
     plan_options.context = args.context;
     plan_options.chunk = args.chunk;
     plan_options.prompt = args.prompt;

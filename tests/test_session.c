@@ -208,6 +208,7 @@ static void damaged_files_are_refused_and_change_nothing(void **state)
                   {16, SLUICE_UNSUPPORTED}, /* version */
                   {20, SLUICE_UNSUPPORTED}, /* model */
                   {27, SLUICE_LIMIT},       /* positions, highest byte */
+                  {28, SLUICE_UNSUPPORTED}, /* type of keys and values */
                   {32, SLUICE_CORRUPT}};    /* bytes */
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         memcpy(bad, good, bytes);
@@ -236,6 +237,33 @@ static void a_state_of_another_model_is_refused(void **state)
     sluice_session_close(stranger);
     sluice_engine_close(other);
     sluice_session_close(session);
+}
+
+static void a_session_with_keys_and_values_in_f16_is_smaller_and_apart(void **state)
+{
+    (void)state;
+    sluice_session *full = engines_session(engine);
+    feed(full, 0, 33);
+    sluice_engine *first = engine;
+    sluice_engine_options options = engines_options();
+    options.levers.kv = "f16";
+    options.sessions = 2;
+    engine = engines_open(NULL, &options);
+    sluice_session *half = engines_session(engine), *loaded = engines_session(engine);
+    feed(half, 0, 33);
+    assert_true(sluice_state_saved_bytes(half->state) < sluice_state_saved_bytes(full->state));
+    feed(half, 33, PREFIX - 33);
+    save(half);
+    refused(full, SLUICE_UNSUPPORTED);
+    assert_int_equal(sluice_session_load(loaded, path, NULL), SLUICE_OK);
+    engines_rows expected = go_on(half, PREFIX), found = go_on(loaded, PREFIX);
+    same(expected, found);
+    engines_rows_free(&expected);
+    sluice_session_close(half);
+    sluice_session_close(loaded);
+    sluice_engine_close(engine);
+    engine = first;
+    sluice_session_close(full);
 }
 
 static void a_checkpoint_brings_back_the_moment_it_was_taken(void **state)
@@ -509,6 +537,7 @@ int main(void)
         cmocka_unit_test(an_empty_session_can_be_saved),
         cmocka_unit_test(damaged_files_are_refused_and_change_nothing),
         cmocka_unit_test(a_state_of_another_model_is_refused),
+        cmocka_unit_test(a_session_with_keys_and_values_in_f16_is_smaller_and_apart),
         cmocka_unit_test(a_checkpoint_brings_back_the_moment_it_was_taken),
         cmocka_unit_test(gdn_layers_cannot_be_cut_except_at_the_start),
         cmocka_unit_test(an_answer_that_was_cut_goes_on_as_if_it_had_not_been),

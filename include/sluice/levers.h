@@ -40,6 +40,9 @@ typedef struct sluice_levers {
      * cache, and thus on everything that ran before. */
     float cache_bias;
 
+    /* How keys and values are kept: "f32" (or NULL), or "f16", in half the memory. */
+    const char *kv;
+
     /* NULL: calibration.json beside the container, else beside the model that it was made from. */
     const char *calibration;
 } sluice_levers;

@@ -32,6 +32,7 @@ typedef struct sluice_plan_options {
     int threads;
     const char *cpu, *io;
     bool exact;
+    const char *kv; /* as in sluice_levers */
     int32_t context, chunk;
     int32_t prompt; /* tokens of the prompt whose time is told; 0 is 512 */
     /* Asked now and then; true ends it with SLUICE_CANCELLED. May be NULL. */

@@ -57,20 +57,28 @@ static inline int32_t sluice_kv_positions(int32_t positions)
     return (positions + SLUICE_KV_BLOCK - 1) / SLUICE_KV_BLOCK * SLUICE_KV_BLOCK;
 }
 
+/* How keys and values are kept: f16 rounds them to nearest even, +-65504 at most. */
+typedef enum sluice_kv_type { SLUICE_KV_F32, SLUICE_KV_F16 } sluice_kv_type;
+static inline size_t sluice_kv_element(sluice_kv_type type)
+{
+    return type == SLUICE_KV_F16 ? 2 : 4;
+}
+
 /* Positions of a block that GDN runs in chunked form. */
 #define SLUICE_GDN_BLOCK 64
 
 /* One layer's memory of one sequence; offsets in bytes into the buffer, 64-byte aligned.
- * attention: k is [kv_heads, capacity / 16, head_dim, 16] f32, 16 positions in the lanes (position
- *      p is lane p % 16 of block p / 16); v is [kv_heads, capacity, head_dim] f32. capacity is a
- *      multiple of SLUICE_KV_BLOCK. In both, a head's first p positions lie in its first
- *      sluice_kv_positions(p) * head_dim floats: copy that many, never p * head_dim.
+ * attention: k is [kv_heads, capacity / 16, head_dim, 16], 16 positions in the lanes (position p is
+ *      lane p % 16 of block p / 16); v is [kv_heads, capacity, head_dim]; both of type kv. capacity
+ *      is a multiple of SLUICE_KV_BLOCK. In both, a head's first p positions lie in its first
+ *      sluice_kv_positions(p) * head_dim elements: copy that many, never p * head_dim.
  * gdn: conv is [conv_width - 1, channels] f32 (oldest first, inputs before the convolution);
  *      s is [v_heads, k_dim, v_dim] f32. */
 typedef struct sluice_layer_state {
     sluice_buffer *memory;
     size_t k, v;
     int32_t capacity;
+    sluice_kv_type kv;
     size_t conv, s;
 } sluice_layer_state;
 

@@ -204,7 +204,8 @@ static sluice_status open_parts(sluice_engine *engine, const char *model, const 
     engine->model->geometry.low_rank = needs.low_rank;
     sluice_model_attach(engine->model, engine->adapters, engine->options.n_adapters);
     SLUICE_TRY(open_backend(engine, err));
-    sluice_state_layout_init(&engine->layout, engine->model->config, engine->sizes.context);
+    sluice_state_layout_init(&engine->layout, engine->model->config, engine->sizes.context,
+                             engine->sizes.kv);
     SLUICE_TRY(
         sluice_sampler_new(engine->model->config->vocab, engine->budget, &engine->sampler, err));
     SLUICE_TRY(open_experts(engine, err));

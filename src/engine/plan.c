@@ -120,6 +120,7 @@ static sluice_status share_memory(const subject *s, const sluice_blueprint *blue
     sluice_engine_options engine = sluice_engine_options_default();
     engine.threads = s->threads;
     engine.exact = s->options->exact;
+    engine.levers.kv = s->options->kv;
     engine.context = s->options->context;
     engine.chunk = s->options->chunk;
     uint64_t memory = s->options->memory_bytes;

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "engine/sampler.h"
 #include "kernels/cpu_backend.h"
+#include "levers/rules.h"
 #include "model/forward.h"
 #include "os/memory_limit.h"
 
@@ -31,10 +32,10 @@ sluice_status sluice_sizes_machine(uint64_t *memory_bytes, sluice_error *err)
     return SLUICE_OK;
 }
 
-static uint64_t state_bytes(const sluice_config *config, int32_t context)
+static uint64_t state_bytes(const sluice_config *config, const sluice_sizes *sizes)
 {
     sluice_state_layout layout;
-    sluice_state_layout_init(&layout, config, context);
+    sluice_state_layout_init(&layout, config, sizes->context, sizes->kv);
     return layout.bytes;
 }
 
@@ -114,12 +115,12 @@ static void choose_context(const sluice_config *config, const sluice_engine_opti
                            sluice_sizes *sizes)
 {
     sizes->context = options->context ? options->context : config->context_max;
-    sizes->state_bytes = state_bytes(config, sizes->context);
+    sizes->state_bytes = state_bytes(config, sizes);
     while (!options->context && sizes->context > CONTEXT_AUTO_MIN &&
            (uint64_t)sizes->sessions * sizes->state_bytes > sizes->memory_bytes / 8) {
         sizes->context =
             sizes->context / 2 > CONTEXT_AUTO_MIN ? sizes->context / 2 : CONTEXT_AUTO_MIN;
-        sizes->state_bytes = state_bytes(config, sizes->context);
+        sizes->state_bytes = state_bytes(config, sizes);
     }
 }
 
@@ -160,6 +161,7 @@ sluice_status sluice_sizes_plan(const sluice_sizes_model *model,
     sizes->sessions = options->sessions ? options->sessions : 1;
     sizes->cache_floor_bytes =
         (uint64_t)(config->top_k + SLUICE_CACHE_SLOTS_SPARE) * model->record_bytes;
+    SLUICE_TRY(sluice_rules_kv(&options->levers, &sizes->kv, err));
     choose_context(config, options, sizes);
     choose_logits_rows(config, sizes);
     sizes->lookahead = options->lookahead < 0   ? 0

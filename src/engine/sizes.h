@@ -9,6 +9,7 @@
 #define SLUICE_ENGINE_SIZES_H
 
 #include "format/container.h"
+#include "model/state.h"
 #include "sluice/sluice.h"
 
 /* Records that must fit beside those of one row's experts, so that reads overlap with use. */
@@ -23,6 +24,7 @@ typedef struct sluice_sizes {
     uint64_t cache_bytes;       /* of the expert cache */
     uint64_t cache_floor_bytes; /* what it needs at least */
     uint64_t bank_bytes;        /* all records of all layers */
+    sluice_kv_type kv;
     int32_t context, chunk;
     int32_t logits_rows; /* rows of logits in memory at a time */
     int32_t lookahead;   /* guesses of a row; 0: none */

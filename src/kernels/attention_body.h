@@ -1,7 +1,8 @@
 /* Attention over one chunk of the cache, with an online softmax over blocks of 64 positions.
  *
  * Blocks are counted from position 0 and a row's own limit cuts its last one, so a row's arithmetic
- * does not depend on which rows share its tile. Masked positions are never multiplied into acc. */
+ * does not depend on which rows share its tile. Masked positions are never multiplied into acc.
+ * Keys and values in f16 are widened a block at a time and then go through the same arithmetic. */
 #ifndef SLUICE_KERNELS_ATTENTION_BODY_H
 #define SLUICE_KERNELS_ATTENTION_BODY_H
 
@@ -11,6 +12,37 @@
 
 #include "kernels/gemm_body.h"
 #include "kernels/vmath_body.h"
+
+#define HALF_MAX 65504.0f
+
+static void narrow(const float *x, int32_t n, uint16_t *out)
+{
+    const v16f max = v16_set1(HALF_MAX), min = v16_set1(-HALF_MAX);
+    for (int32_t i = 0; i < n; i += 16) {
+        uint16_t lanes[16];
+        v16_store_f16(lanes, v16_max(v16_min(v16_load_at(x, i, n), max), min));
+        memcpy(out + i, lanes, (size_t)(n - i < 16 ? n - i : 16) * sizeof *out);
+    }
+}
+
+/* Elements [first, first + n) of keys or values as floats, in the tile's scratch unless they are
+ * floats already. */
+static const float *attention_wide(const sluice_attention_tile *t, const void *from, int64_t first,
+                                   int32_t n)
+{
+    if (t->kv == SLUICE_KV_F32) return (const float *)from + first;
+    const uint16_t *half = (const uint16_t *)from + first;
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        v16_store(t->wide + i, v16_load_f16(half + i));
+    }
+    if (i < n) {
+        uint16_t lanes[16] = {0};
+        memcpy(lanes, half + i, (size_t)(n - i) * sizeof *lanes);
+        v16_store_at(t->wide, i, n, v16_load_f16(lanes));
+    }
+    return t->wide;
+}
 
 /* How many positions of the block that begins at `begin` row r sees. */
 static inline int32_t attention_seen(const sluice_attention_tile *t, int32_t begin, int32_t r)
@@ -55,8 +87,8 @@ static void attention_weigh(const sluice_attention_tile *t, int32_t i, int32_t s
     t->sums.sum[i] += v16_reduce_add(v16_add(low, high));
 }
 
-/* acc of rows [row, row + rows) += weights times the first `seen` values of the block. */
-static inline void attention_mix(const sluice_attention_tile *t, int32_t begin, int32_t row,
+/* acc of rows [row, row + rows) += weights times the first `seen` values of a block. */
+static inline void attention_mix(const sluice_attention_tile *t, const float *values, int32_t row,
                                  int32_t rows, int32_t seen)
 {
     const int64_t first = (int64_t)row * t->group;
@@ -66,7 +98,7 @@ static inline void attention_mix(const sluice_attention_tile *t, int32_t begin, 
                         .a = t->scores + first * 64,
                         .a_row = 64,
                         .a_col = 1,
-                        .b = t->v + (int64_t)begin * t->head_dim,
+                        .b = values,
                         .b_row = t->head_dim,
                         .b_block = 16,
                         .c = t->sums.acc + first * t->head_dim,
@@ -83,14 +115,15 @@ static void attention_block(const sluice_attention_tile *t, int32_t begin)
     }
     if (row == t->rows) return;
     const int32_t end = begin + attention_seen(t, begin, t->rows - 1);
-    const int64_t first = (int64_t)row * t->group;
+    const int64_t first = (int64_t)row * t->group, at = (int64_t)begin * t->head_dim;
+    const int32_t lanes = (end - begin + 15) / 16 * 16;
     gemm(&(sluice_gemm){.m = (t->rows - row) * t->group,
-                        .n = (end - begin + 15) / 16 * 16,
+                        .n = lanes,
                         .k = t->head_dim,
                         .a = t->q + first * t->head_dim,
                         .a_row = t->head_dim,
                         .a_col = 1,
-                        .b = t->k + (int64_t)begin * t->head_dim,
+                        .b = attention_wide(t, t->k, at, lanes * t->head_dim),
                         .b_row = 16,
                         .b_block = (int64_t)16 * t->head_dim,
                         .c = t->scores + first * 64,
@@ -101,11 +134,12 @@ static void attention_block(const sluice_attention_tile *t, int32_t begin)
             attention_weigh(t, r * t->group + h, seen);
         }
     }
+    const float *values = attention_wide(t, t->v, at, (end - begin) * t->head_dim);
     while (row < t->rows && attention_seen(t, begin, row) < 64) {
-        attention_mix(t, begin, row, 1, attention_seen(t, begin, row));
+        attention_mix(t, values, row, 1, attention_seen(t, begin, row));
         row++;
     }
-    if (row < t->rows) attention_mix(t, begin, row, t->rows - row, 64);
+    if (row < t->rows) attention_mix(t, values, row, t->rows - row, 64);
 }
 
 static void attention(const sluice_attention_tile *t)

@@ -51,7 +51,7 @@ typedef struct sluice_cpu_tile {
 
 /* Scratch of one worker. */
 typedef struct sluice_cpu_worker {
-    float *q, *scores;                 /* [vectors, head_dim], [vectors, 64] */
+    float *q, *scores, *wide;          /* [vectors, head_dim], [vectors, 64], [64, head_dim] */
     sluice_attention_sums part, total; /* of [vectors] */
     float *gdn;                        /* sluice_gdn_scratch */
     const float **conv_rows;           /* [TILE + conv_width], inputs of the convolution */

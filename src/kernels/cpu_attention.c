@@ -20,9 +20,11 @@ typedef struct attention_job {
     int32_t unit_chunks, first;
 } attention_job;
 
-static float *state_at(const sluice_layer_state *state, size_t offset)
+/* Element i of the keys or the values, which begin at offset. */
+static void *kv_at(const sluice_layer_state *state, size_t offset, int64_t i)
 {
-    return (float *)(void *)((unsigned char *)state->memory->memory + offset);
+    return (unsigned char *)state->memory->memory + offset +
+           (size_t)i * sluice_kv_element(state->kv);
 }
 
 /* Angles of the rows' positions; kept from the layer before if the positions are the same. */
@@ -54,6 +56,35 @@ static void norm_and_turn(const sluice_cpu *cpu, float *x, const float *norm, in
                    cpu->scratch.sines + (int64_t)row * half, half);
 }
 
+/* A key, its elements a block's width apart. */
+static void keep_key(const sluice_ops *ops, sluice_kv_type type, const float *k, int32_t dim,
+                     void *at)
+{
+    uint16_t half[64];
+    if (type == SLUICE_KV_F32) {
+        float *lane = at;
+        for (int32_t d = 0; d < dim; d++) {
+            lane[(int64_t)d * SLUICE_KV_BLOCK] = k[d];
+        }
+        return;
+    }
+    uint16_t *lane = at;
+    for (int32_t d = 0; d < dim; d++) {
+        if (d % 64 == 0) ops->narrow(k + d, dim - d < 64 ? dim - d : 64, half);
+        lane[(int64_t)d * SLUICE_KV_BLOCK] = half[d % 64];
+    }
+}
+
+static void keep_value(const sluice_ops *ops, sluice_kv_type type, const float *v, int32_t dim,
+                       void *at)
+{
+    if (type == SLUICE_KV_F32) {
+        memcpy(at, v, (size_t)dim * sizeof *v);
+    } else {
+        ops->narrow(v, dim, at);
+    }
+}
+
 /* One row: q in place, k and v into the cache. */
 static void store_row(const attention_job *job, int32_t segment, int32_t i)
 {
@@ -73,12 +104,10 @@ static void store_row(const attention_job *job, int32_t segment, int32_t i)
         const int64_t block = position / SLUICE_KV_BLOCK * SLUICE_KV_BLOCK;
         float *k = cpu->scratch.k + from;
         norm_and_turn(cpu, k, job->w->k_norm, row);
-        float *lane = state_at(state, state->k) + head + block * dim + position % SLUICE_KV_BLOCK;
-        for (int32_t d = 0; d < dim; d++) {
-            lane[(int64_t)d * SLUICE_KV_BLOCK] = k[d];
-        }
-        memcpy(state_at(state, state->v) + head + position * dim, cpu->scratch.v + from,
-               (size_t)dim * sizeof(float));
+        keep_key(cpu->ops, state->kv, k, dim,
+                 kv_at(state, state->k, head + block * dim + position % SLUICE_KV_BLOCK));
+        keep_value(cpu->ops, state->kv, cpu->scratch.v + from, dim,
+                   kv_at(state, state->v, head + position * dim));
     }
 }
 
@@ -117,8 +146,9 @@ static sluice_attention_tile tile_of(const attention_job *job, int32_t unit, flo
         .head_dim = dim,
         .limit = segment->position + tile->begin + 1,
         .q = q,
-        .k = state_at(state, state->k) + (int64_t)head * state->capacity * dim,
-        .v = state_at(state, state->v) + (int64_t)head * state->capacity * dim};
+        .kv = state->kv,
+        .k = kv_at(state, state->k, (int64_t)head * state->capacity * dim),
+        .v = kv_at(state, state->v, (int64_t)head * state->capacity * dim)};
 }
 
 /* Positions that the last row of a unit sees. */
@@ -171,6 +201,7 @@ static void unit_task(void *context, int32_t unit, int worker)
     sluice_attention_tile tile = tile_of(job, unit, own->q);
     const int32_t vectors = tile.rows * tile.group;
     tile.scores = own->scores;
+    tile.wide = own->wide;
     tile.sums = own->part;
     sums_clear(&own->total, vectors, tile.head_dim);
     const int32_t chunks = unit_chunks(job, unit);
@@ -191,6 +222,7 @@ static void chunk_task(void *context, int32_t task, int worker)
     const int32_t chunk = (job->first + task) % job->unit_chunks;
     sluice_attention_tile tile = tile_of(job, unit, own->q);
     tile.scores = own->scores;
+    tile.wide = own->wide;
     tile.sums = job->cpu->scratch.slots[task];
     set_chunk(&tile, chunk);
     if (tile.begin < tile.end) {

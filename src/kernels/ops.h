@@ -45,10 +45,12 @@ typedef struct sluice_attention_tile {
     int32_t rows, group, head_dim;
     int32_t begin, end; /* positions; begin is a multiple of 64, end may pass the limits */
     int32_t limit;
-    const float *q;             /* [rows * group, head_dim], scaled */
-    const float *k;             /* [position / 16, head_dim, 16], from position 0 */
-    const float *v;             /* [position, head_dim], from position 0 */
+    const float *q; /* [rows * group, head_dim], scaled */
+    sluice_kv_type kv;
+    const void *k;              /* of type kv: [position / 16, head_dim, 16], from position 0 */
+    const void *v;              /* of type kv: [position, head_dim], from position 0 */
     float *scores;              /* scratch [rows * group, 64] */
+    float *wide;                /* scratch [64, head_dim], 64-byte aligned; unless kv is f32 */
     sluice_attention_sums sums; /* out, [rows * group] */
 } sluice_attention_tile;
 
@@ -116,6 +118,8 @@ typedef struct sluice_ops {
                  int32_t n, float *out, int64_t out_row);
 
     void (*gemm)(const sluice_gemm *gemm);
+    /* out = x in f16, rounded to nearest even, +-65504 at most */
+    void (*narrow)(const float *x, int32_t n, uint16_t *out);
     void (*attention)(const sluice_attention_tile *tile);
     /* Adds the result of a later chunk (part) to that of the earlier ones, count vectors. */
     void (*attention_merge)(const sluice_attention_sums *into, const sluice_attention_sums *part,

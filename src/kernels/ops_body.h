@@ -24,6 +24,7 @@ const sluice_ops OPS_TABLE = {
     .low_rank_out = low_rank_out,
     .conv = conv,
     .gemm = gemm,
+    .narrow = narrow,
     .attention = attention,
     .attention_merge = attention_merge,
     .attention_finish = attention_finish,

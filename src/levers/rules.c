@@ -20,6 +20,16 @@ bool sluice_rules_need_calibration(const sluice_levers *levers)
     return levers->budget_loads > 0 || (has_tiers(levers) && sluice_tiers_named(levers->tiers));
 }
 
+sluice_status sluice_rules_kv(const sluice_levers *levers, sluice_kv_type *kv, sluice_error *err)
+{
+    const char *name = levers->kv ? levers->kv : "f32";
+    *kv = strcmp(name, "f16") == 0 ? SLUICE_KV_F16 : SLUICE_KV_F32;
+    if (*kv == SLUICE_KV_F32 && strcmp(name, "f32") != 0)
+        return sluice_fail(err, SLUICE_USAGE, "keys and values are kept in f32 or f16, not '%s'",
+                           name);
+    return SLUICE_OK;
+}
+
 __attribute__((format(printf, 2, 3))) static void say(sluice_rules *rules, const char *format, ...)
 {
     size_t used = strlen(rules->lossy);
@@ -138,7 +148,9 @@ sluice_status sluice_rules_new(const sluice_levers *levers, int32_t k, int32_t l
                                int32_t top_k, const sluice_calibration *c, sluice_rules *out,
                                sluice_error *err)
 {
+    sluice_kv_type kv;
     SLUICE_TRY(check(levers, k, layers, top_k, c, err));
+    SLUICE_TRY(sluice_rules_kv(levers, &kv, err));
     int32_t prompt_k = prefill_k(levers->prefill, top_k);
     sluice_rules rules = {.n = layers, .loads = -1};
     bool any = levers->budget_loads > 0 || has_tiers(levers) ||
@@ -160,6 +172,7 @@ sluice_status sluice_rules_new(const sluice_levers *levers, int32_t k, int32_t l
     }
     if (levers->cache_bias > 0)
         say(&rules, "cache bias %g (answers depend on the cache)", (double)levers->cache_bias);
+    if (kv == SLUICE_KV_F16) say(&rules, "keys and values in f16");
     *out = rules;
     return SLUICE_OK;
 }

@@ -13,6 +13,7 @@
 
 #include "levers/calibration.h"
 #include "model/policy.h"
+#include "model/state.h"
 #include "sluice/levers.h"
 
 typedef struct sluice_rules {
@@ -25,6 +26,9 @@ typedef struct sluice_rules {
 
 /* Whether these levers need a calibration. */
 bool sluice_rules_need_calibration(const sluice_levers *levers);
+
+/* How the levers say that keys and values are kept. SLUICE_USAGE: a name that there is not. */
+sluice_status sluice_rules_kv(const sluice_levers *levers, sluice_kv_type *kv, sluice_error *err);
 
 /* k: of all layers, 1 to top_k. c: may be NULL where none is needed. SLUICE_USAGE: settings that
  * exclude each other or are out of range; a calibration of another geometry. */

@@ -12,7 +12,7 @@ static size_t round_up(size_t bytes)
 }
 
 void sluice_state_layout_init(sluice_state_layout *layout, const sluice_config *config,
-                              int32_t positions)
+                              int32_t positions, sluice_kv_type kv)
 {
     size_t keys = (size_t)config->gdn_k_heads * (size_t)config->gdn_k_dim;
     size_t values = (size_t)config->gdn_v_heads * (size_t)config->gdn_v_dim;
@@ -25,10 +25,11 @@ void sluice_state_layout_init(sluice_state_layout *layout, const sluice_config *
     layout->kv_heads = config->kv_heads;
     layout->head_dim = config->head_dim;
     layout->vocab = config->vocab;
+    layout->kv = kv;
     memcpy(layout->mixer, config->mixer, (size_t)config->layers);
     layout->conv_bytes = round_up((size_t)(config->conv_width - 1) * channels * sizeof(float));
     layout->kv_bytes = round_up((size_t)config->kv_heads * (size_t)layout->capacity *
-                                (size_t)config->head_dim * sizeof(float));
+                                (size_t)config->head_dim * sluice_kv_element(kv));
     for (int32_t i = 0; i < config->layers; i++) {
         if (config->mixer[i] != SLUICE_MIXER_GDN) continue;
         layout->offset[i] = layout->fixed_bytes;
@@ -86,7 +87,8 @@ sluice_layer_state sluice_state_layer(const sluice_state *state, int32_t layer)
 {
     const sluice_state_layout *layout = state->layout;
     size_t offset = layout->offset[layer];
-    sluice_layer_state at = {.memory = state->memory, .capacity = layout->capacity};
+    sluice_layer_state at = {
+        .memory = state->memory, .capacity = layout->capacity, .kv = layout->kv};
     if (layout->mixer[layer] == SLUICE_MIXER_ATTENTION) {
         at.k = offset;
         at.v = offset + layout->kv_bytes;
@@ -119,7 +121,7 @@ void sluice_state_clear(sluice_state *state)
 static void copy_kv(sluice_state *to, const sluice_state *from)
 {
     const sluice_state_layout *layout = to->layout;
-    size_t row = (size_t)layout->head_dim * sizeof(float);
+    size_t row = (size_t)layout->head_dim * sluice_kv_element(layout->kv);
     size_t head = (size_t)layout->capacity * row;
     size_t used = (size_t)sluice_kv_positions(from->position) * row;
     for (int32_t i = 0; i < layout->layers; i++) {

@@ -29,6 +29,7 @@
 typedef struct sluice_state_layout {
     int32_t layers, capacity; /* capacity: positions, a multiple of SLUICE_KV_BLOCK */
     int32_t kv_heads, head_dim, vocab;
+    sluice_kv_type kv;
     uint8_t mixer[SLUICE_LAYERS_MAX];
     size_t offset[SLUICE_LAYERS_MAX]; /* of each layer's memory */
     size_t conv_bytes;                /* before s within a GDN layer */
@@ -38,7 +39,7 @@ typedef struct sluice_state_layout {
 
 /* For at least `positions` positions. */
 void sluice_state_layout_init(sluice_state_layout *layout, const sluice_config *config,
-                              int32_t positions);
+                              int32_t positions, sluice_kv_type kv);
 
 typedef struct sluice_state {
     const sluice_state_layout *layout; /* not owned */

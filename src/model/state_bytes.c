@@ -2,8 +2,8 @@
  *
  * All little-endian, in this order:
  *
- *     header    64 bytes: "sluice-state", version, fingerprint of the model, positions, bytes of
- *               this whole file, zeros
+ *     header    64 bytes: "sluice-state", version, fingerprint of the model, positions, how
+ *               KV is kept (sluice_kv_type), bytes of this whole file, zeros
  *     tokens    positions x int32
  *     blocks    one bit for each whole block of 64 positions, in 64-bit words
  *     fixed     the GDN layers' memory as it lies in the state
@@ -25,7 +25,7 @@ static const char magic[16] = "sluice-state";
 typedef struct header {
     char magic[16];
     uint32_t version, fingerprint;
-    uint32_t positions, zero;
+    uint32_t positions, kv;
     uint64_t bytes;
     char reserved[24];
 } header;
@@ -90,7 +90,8 @@ static size_t block_words(int32_t positions)
 
 static size_t head_bytes_used(const sluice_state_layout *layout, int32_t positions)
 {
-    return (size_t)sluice_kv_positions(positions) * (size_t)layout->head_dim * sizeof(float);
+    return (size_t)sluice_kv_positions(positions) * (size_t)layout->head_dim *
+           sluice_kv_element(layout->kv);
 }
 
 static uint64_t bytes_of(const sluice_state_layout *layout, int32_t positions)
@@ -106,7 +107,7 @@ static uint64_t bytes_of(const sluice_state_layout *layout, int32_t positions)
 static sluice_status pass_kv(walk *w, int32_t positions)
 {
     const sluice_state_layout *layout = w->state->layout;
-    size_t head = (size_t)layout->capacity * (size_t)layout->head_dim * sizeof(float);
+    size_t head = head_bytes_used(layout, layout->capacity);
     size_t used = head_bytes_used(layout, positions);
     for (int32_t i = 0; i < layout->layers; i++) {
         if (layout->mixer[i] != SLUICE_MIXER_ATTENTION) continue;
@@ -131,6 +132,10 @@ static sluice_status check_header(const walk *w, const header *h)
                            h->version, VERSION);
     if (h->fingerprint != w->state->fingerprint)
         return sluice_fail(w->err, SLUICE_UNSUPPORTED, "the saved state belongs to another model");
+    if (h->kv != (uint32_t)layout->kv)
+        return sluice_fail(w->err, SLUICE_UNSUPPORTED,
+                           "the saved state keeps keys and values in another type: use the --kv "
+                           "that it was saved with");
     if (h->positions > (uint32_t)layout->capacity)
         return sluice_fail(w->err, SLUICE_LIMIT,
                            "the saved state has %u tokens, the context here is "
@@ -175,6 +180,7 @@ static sluice_status walk_all(walk *w)
     header h = {.version = VERSION,
                 .fingerprint = state->fingerprint,
                 .positions = (uint32_t)state->position,
+                .kv = (uint32_t)state->layout->kv,
                 .bytes = sluice_state_saved_bytes(state)};
     memcpy(h.magic, magic, sizeof magic);
     SLUICE_TRY(pass(w, &h, sizeof h));

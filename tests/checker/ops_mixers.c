@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "checker/ops.h"
+#include "quant/weight.h"
 
 /* m x n x k; b in blocks of 16 columns, as keys are, or row-major. */
 static sluice_gemm gemm_of(const ops_call *a)
@@ -64,10 +65,34 @@ static void check_gemm(check *c)
                           .context = keys ? &blocked : NULL});
 }
 
+static float element(const sluice_attention_tile *t, const float *buffer, size_t i)
+{
+    uint16_t half;
+    if (t->kv == SLUICE_KV_F32) return buffer[i];
+    memcpy(&half, (const char *)buffer + 2 * i, sizeof half);
+    return sluice_half_to_float(half);
+}
+
+/* Each random number of keys and values makes two in f16. */
+static void prepare_attention(const ops_call *a)
+{
+    const sluice_attention_tile *t = a->context;
+    if (t->kv == SLUICE_KV_F32) return;
+    for (int b = 1; b <= 2; b++) {
+        for (size_t i = 0; i < a->sizes[b]; i++) {
+            const float x = a->buffers[b][i];
+            const uint16_t two[] = {sluice_float_to_half(x), sluice_float_to_half(0.7f - x)};
+            memcpy(&a->buffers[b][i], two, sizeof two);
+        }
+    }
+}
+
 /* Buffers: q, k, v, scores (scratch); acc, max, sum. */
 static void call_attention(const sluice_ops *ops, const ops_call *a)
 {
     sluice_attention_tile tile = *(const sluice_attention_tile *)a->context;
+    _Alignas(64) float wide[64 * 70];
+    tile.wide = wide;
     tile.q = a->buffers[0];
     tile.k = a->buffers[1];
     tile.v = a->buffers[2];
@@ -82,7 +107,8 @@ static double score(const ops_call *a, int32_t vector, int32_t position)
     double sum = 0.0;
     for (int32_t d = 0; d < t->head_dim; d++)
         sum += (double)a->buffers[0][vector * t->head_dim + d] *
-               (double)a->buffers[1][(position / 16 * t->head_dim + d) * 16 + position % 16];
+               (double)element(t, a->buffers[1],
+                               (size_t)((position / 16 * t->head_dim + d) * 16 + position % 16));
     return sum;
 }
 
@@ -100,7 +126,8 @@ static void truth_attention(const ops_call *a, double *const *want)
             const double weight = exp(score(a, i, p) - want[1][i]);
             want[2][i] += weight;
             for (int32_t d = 0; d < t->head_dim; d++)
-                want[0][i * t->head_dim + d] += weight * (double)a->buffers[2][p * t->head_dim + d];
+                want[0][i * t->head_dim + d] +=
+                    weight * (double)element(t, a->buffers[2], (size_t)(p * t->head_dim + d));
         }
     }
 }
@@ -110,7 +137,8 @@ static void check_attention(check *c)
     sluice_attention_tile t = {.rows = check_between(c, 1, 7),
                                .group = check_between(c, 1, 5),
                                .head_dim = check_between(c, 1, 70),
-                               .begin = 64 * check_between(c, 0, 2)};
+                               .begin = 64 * check_between(c, 0, 2),
+                               .kv = check_between(c, 0, 1) ? SLUICE_KV_F16 : SLUICE_KV_F32};
     t.limit = check_between(c, 1, t.begin + 200);
     t.end =
         check_between(c, t.begin + 1, t.limit + t.rows > t.begin ? t.limit + t.rows : t.begin + 1);
@@ -119,14 +147,17 @@ static void check_attention(check *c)
     const size_t vectors = (size_t)(t.rows * t.group), dim = (size_t)t.head_dim;
     const int32_t last = t.end > t.limit ? t.end : t.limit;
     const size_t positions = (size_t)sluice_kv_positions(last);
-    ops_check(c, &(ops_call){.what = "attention",
+    const size_t shared = 4 / sluice_kv_element(t.kv); /* elements of a float's size */
+    ops_check(c, &(ops_call){.what = t.kv == SLUICE_KV_F16 ? "attention-f16" : "attention",
+                             .prepare = prepare_attention,
                              .call = call_attention,
                              .truth = truth_attention,
                              .tolerance = 3e-5,
                              .n_in = 4,
                              .n_out = 3,
-                             .sizes = {vectors * dim, positions * dim, (size_t)last * dim,
-                                       vectors * 64, vectors * dim, vectors, vectors},
+                             .sizes = {vectors * dim, positions * dim / shared,
+                                       ((size_t)last * dim + shared - 1) / shared, vectors * 64,
+                                       vectors * dim, vectors, vectors},
                              .n = t.head_dim,
                              .m = t.rows * t.group,
                              .k = t.end - t.begin,

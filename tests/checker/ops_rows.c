@@ -199,6 +199,19 @@ static void truth_conv(const ops_call *a, double *const *want)
     }
 }
 
+/* Up to what f16 holds, and beyond. */
+static void prepare_narrow(const ops_call *a)
+{
+    for (int32_t i = 0; i < a->n; i += 3)
+        a->buffers[0][i] *= 1e5f;
+}
+
+/* The output is of 16 bits an element. */
+static void call_narrow(const sluice_ops *ops, const ops_call *a)
+{
+    ops->narrow(a->buffers[0], a->n, (uint16_t *)(void *)a->buffers[1]);
+}
+
 static void check_rows(check *c, int32_t n, float scale)
 {
     const size_t s = (size_t)n;
@@ -222,6 +235,7 @@ static void check_rows(check *c, int32_t n, float scale)
         {"swiglu", NULL, call_swiglu, truth_swiglu, 1e-6, 2, 1, {s, s, s}, .n = n},
         {"sigmoid", NULL, call_sigmoid, truth_sigmoid, 1e-6, 0, 1, {s}, .n = n},
         {"gdn_gates", NULL, call_gates, truth_gates, 1e-6, 4, 2, {s, s, s, s, s, s}, .n = n},
+        {"narrow", prepare_narrow, call_narrow, NULL, 0, 1, 1, {s, (s + 1) / 2}, .n = n},
         {"softmax", NULL, call_softmax, truth_softmax, 2e-6, 0, 1, {s}, .n = n},
         {"combine",
          prepare_combine,

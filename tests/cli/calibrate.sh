@@ -71,7 +71,7 @@ cp "$scratch/out" "$scratch/rules.json"
 ids=$(seq -s, 100 163)
 run 0 score "$nano" --ids "$ids" --json
 cp "$scratch/out" "$scratch/full"
-run 0 score "$nano" --ids "$ids" --json --k 8 --experts-top-p 1 --tiers off --prefill full --cache-bias 0
+run 0 score "$nano" --ids "$ids" --json --k 8 --experts-top-p 1 --tiers off --prefill full --cache-bias 0 --kv f32
 same "$scratch/out" "$scratch/full" "all levers off"
 differs() { # differs ARGUMENTS...: score honours them
     run 0 score "$nano" --ids "$ids" --json "$@"
@@ -86,6 +86,7 @@ differs --budget-loads 20 --calibration "$file"
 same "$scratch/out" "$scratch/ruled" "a budget, and its rules as a file of tiers"
 differs --prefill shared --prefill-full-tail 8
 differs --prefill k=2 --prefill-full-tail 8
+differs --kv f16
 
 lossy() { # lossy TEXT ARGUMENTS...: what the statistics call it
     text=$1
@@ -100,6 +101,7 @@ json '.stats.experts_per_token < 40'
 lossy "tiers aggressive (8 of 64 experts)" --tiers aggressive --skip-above 0.999 --light-above 0.5 --light-k 1 --calibration "$file"
 json '.stats.experts_per_token == 8'
 lossy "k 2 of 8, top-p 0.9" --k 2 --experts-top-p 0.9
+lossy "keys and values in f16" --kv f16
 lossy "prefill by shared experts but for 2 tokens" --prefill shared --prefill-full-tail 2
 lossy "prefill with k 3 but for 64 tokens, cache bias 0.1 (answers depend on the cache)" --prefill k=3 --cache-bias 0.1
 # A preference for what is in memory finds more there.

@@ -82,7 +82,7 @@ static sluice_state *state_new(void)
     if (sluice_pool_new(1, NULL, &pool, NULL) != SLUICE_OK) abort();
     options.pool = pool;
     if (sluice_cpu_backend_new(&geometry, &options, &backend, NULL) != SLUICE_OK) abort();
-    sluice_state_layout_init(&layout, &config, CONTEXT);
+    sluice_state_layout_init(&layout, &config, CONTEXT, SLUICE_KV_F32);
     if (sluice_state_new(&layout, backend, 0, &state, NULL) != SLUICE_OK) abort();
     return state;
 }
