@@ -4,11 +4,13 @@
  *   part, PART_LANES         a vector of PART_LANES of the 16 rows; part_load, part_store,
  *                            part_fma, part_set1 on it
  *   TILE_TOKENS              activation rows a register tile holds: 4 * TILE_TOKENS accumulators
+ *   FEW_SUMS                 v16f that registers hold besides the rest; left out, a few rows are
+ *                            as many
  *   LINEAR_F32_INIT          the name of the function that enters this kernel into a table
  *
- * One row of activations: a panel is unpacked in registers and used at once. More: 128 columns of a
- * panel are unpacked into a buffer in L1, and register tiles of rows run over it. Both add up each
- * output in the same order (kernels.h), so the bits agree. */
+ * One row of activations, or a few: a panel is unpacked in registers and used at once. More: 128
+ * columns of a panel are unpacked into a buffer in L1, and register tiles of rows run over it. All
+ * add up each output in the same order (kernels.h), so the bits agree. */
 #include "kernels/families.h"
 #include "kernels/kernels.h"
 #include "kernels/linear_lines.h"
@@ -230,6 +232,10 @@ static void linear_block(const sluice_weight *w, int32_t begin, int32_t end, con
     }
 }
 
+#ifdef FEW_SUMS
+#include "kernels/linear_f32_few_body.h"
+#endif
+
 static void linear_f32(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                        const float *x, int64_t ldx, int32_t n, float *y, int64_t ldy)
 {
@@ -237,6 +243,14 @@ static void linear_f32(const sluice_weight *w, int32_t panel_begin, int32_t pane
         linear_one(w, panel_begin, panel_end, x, y);
         return;
     }
+#ifdef FEW_SUMS
+    if (n <= 2 * FEW_ROWS && w->format.kind != SLUICE_WEIGHT_F32) {
+        int32_t half = n > FEW_ROWS ? n / 2 : 0;
+        if (half) linear_few(w, panel_begin, panel_end, x, ldx, half, y, ldy);
+        linear_few(w, panel_begin, panel_end, x + half * ldx, ldx, n - half, y + half * ldy, ldy);
+        return;
+    }
+#endif
     for (int32_t t = 0; t < n; t += BLOCK_TOKENS) {
         int32_t block = n - t < BLOCK_TOKENS ? n - t : BLOCK_TOKENS;
         linear_block(w, panel_begin, panel_end, x + t * ldx, ldx, block, y + t * ldy, ldy);

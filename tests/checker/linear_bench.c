@@ -57,7 +57,7 @@ static double bench_one(const check *c, const linear_kind *kind, sluice_weight_f
 void check_linear_bench(const check *c, const linear_kind *kind, int threads)
 {
     static const int formats[] = {0, 2, 8, 17, 26, 35, 44, 53}; /* f32, bf16, q2..q8 /64/bf16 */
-    static const int32_t counts[] = {2, 5, 16, 256};
+    static const int32_t counts[] = {2, 5, 8, 16, 256};
     double read = check_limit_read(threads), clock = check_limit_clock();
     double peak = kind->quantised ? check_limit_dot(c->flags) : check_limit_fma(c->flags);
     if (kind->block) printf("blocks of %d: ", kind->block);

@@ -4,6 +4,7 @@
 
 #define PART_LANES 16
 #define TILE_TOKENS 6
+#define FEW_SUMS 24
 typedef v16f part;
 #define part_load v16_load
 #define part_store v16_store
