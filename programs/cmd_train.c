@@ -104,12 +104,20 @@ typedef struct training {
     double loss, weight, validation_first, validation_last;
 } training;
 
+static void show_counting(void *context, int64_t tokens, int64_t total)
+{
+    training *work = context;
+    cli_progress_show(&work->progress, "counting which experts the data uses: token %lld of %lld",
+                      (long long)tokens, (long long)total);
+}
+
 static void show_plan(void *context, const sluice_train_plan *plan)
 {
     training *work = context;
     cli_human bytes = cli_human_bytes(plan->adapter_bytes),
               step = cli_human_bytes(plan->step_bytes);
     work->plan = *plan;
+    cli_progress_clear(&work->progress);
     if (work->progress.quiet) return;
     cli_note("%lld samples of %lld tokens, %lld of them to learn; %lld samples held out; %lld cut",
              (long long)plan->samples, (long long)plan->tokens, (long long)plan->targets,
@@ -119,6 +127,11 @@ static void show_plan(void *context, const sluice_train_plan *plan)
         "reads at most %s of experts",
         (long long)plan->parameters, bytes.text, plan->matrices, plan->experts, plan->experts_total,
         plan->steps, step.text);
+    if (plan->spilled_bytes) {
+        cli_human spilled = cli_human_bytes(plan->spilled_bytes);
+        cli_note("%s of gradients and optimiser are on disk between uses: memory is short",
+                 spilled.text);
+    }
     if (plan->resumed_step) cli_note("going on after step %d", plan->resumed_step);
 }
 
@@ -169,6 +182,7 @@ static sluice_train_options train_options(const train_args *args, training *work
     o.validate_every = args->validate_every;
     o.save_every = args->save_every;
     o.resume = args->resume;
+    o.counting = show_counting;
     o.started = show_plan;
     o.progress = show_progress;
     o.context_user = work;
@@ -204,11 +218,12 @@ static int run(int argc, char **argv)
     if (trained != SLUICE_OK) return cli_fail_error(&err);
     if (args.output.json)
         return cli_output_json(json_pack(
-            "{s:s, s:i, s:f, s:o, s:I, s:I, s:I}", "path", args.out, "steps", work.plan.steps,
+            "{s:s, s:i, s:f, s:o, s:I, s:I, s:I, s:I}", "path", args.out, "steps", work.plan.steps,
             "loss", work.weight > 0 ? work.loss / work.weight : 0.0, "validation_loss",
             work.validation_last > 0 ? json_real(work.validation_last) : json_null(), "parameters",
             (json_int_t)work.plan.parameters, "adapter_bytes", (json_int_t)work.plan.adapter_bytes,
-            "rss_peak_bytes", (json_int_t)work.last.rss_peak_bytes));
+            "spilled_bytes", (json_int_t)work.plan.spilled_bytes, "rss_peak_bytes",
+            (json_int_t)work.last.rss_peak_bytes));
     cli_human bytes = cli_human_bytes(work.plan.adapter_bytes);
     cli_human peak = cli_human_bytes(work.last.rss_peak_bytes);
     printf("%s: %s after %d steps, loss %.4f", args.out, bytes.text, work.plan.steps,

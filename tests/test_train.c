@@ -184,6 +184,76 @@ static void layer_inputs_on_disk_change_no_bit(void **state)
     assert_same_run("spilled", "kept");
 }
 
+/* The least memory in which a run goes on, within 4 MiB. */
+static uint64_t least_memory(sluice_train_options o, sluice_error *err)
+{
+    sluice_engine_options engine = engines_options();
+    uint64_t low = 64 << 20, high = 192 << 20;
+    o.out = folders_path(dir, "least");
+    o.steps = 1;
+    while (high - low > 4 << 20) {
+        engine.memory_bytes = (low + high) / 2;
+        const sluice_status status = train(&engine, o, NULL, err);
+        if (status == SLUICE_OK) {
+            high = engine.memory_bytes;
+        } else {
+            assert_int_equal(status, SLUICE_NO_MEMORY);
+            low = engine.memory_bytes;
+        }
+    }
+    return high;
+}
+
+/* The number that follows words. */
+static int number_after(const char *text, const char *words)
+{
+    const char *at = strstr(text, words);
+    if (!at) fail_msg("\"%s\" does not say \"%s\"", text, words);
+    return atoi(at + strlen(words));
+}
+
+static void gradients_and_moments_on_disk_change_no_bit(void **state)
+{
+    sluice_engine_options tight = engines_options();
+    sluice_train_options o = options_of("tight");
+    run_log log = {.stop_after = 0}, kept = {.stop_after = 0};
+    sluice_error err = {0};
+    (void)state;
+    o.targets = "shared,experts";
+    o.rank = 6; /* 4.2 M floats */
+    o.steps = 3;
+    o.context = 32;
+    o.accumulate = 2;
+    o.dropout = 0.1f;
+    tight.memory_bytes = least_memory(o, &err);
+    /* A refusal's advice is good. */
+    sluice_train_options less = o;
+    sluice_engine_options refused = tight;
+    less.steps = 1;
+    less.out = folders_path(dir, "least");
+    refused.memory_bytes -= 8 << 20;
+    assert_int_equal(train(&refused, less, NULL, &err), SLUICE_NO_MEMORY);
+    less.rank = number_after(err.detail, "; rank ");
+    assert_true(less.rank > 0 && less.rank < o.rank);
+    must_train(&refused, less, NULL);
+
+    must_train(&tight, o, &log);
+    assert_int_equal(log.plan.spilled_bytes, 3 * log.plan.adapter_bytes);
+    o.out = folders_path(dir, "kept-all");
+    must_train(NULL, o, &kept);
+    assert_int_equal(kept.plan.spilled_bytes, 0);
+    assert_same_run("tight", "kept-all");
+    /* Begun in memory, gone on with on disk. */
+    o.out = folders_path(dir, "begun");
+    log = (run_log){.stop_after = 1};
+    assert_int_equal(train(NULL, o, &log, &err), SLUICE_CANCELLED);
+    o.resume = true;
+    log = (run_log){.stop_after = 0};
+    must_train(&tight, o, &log);
+    assert_int_equal(log.plan.resumed_step, 1);
+    assert_same_run("begun", "kept-all");
+}
+
 static void an_interrupted_run_goes_on_bit_for_bit(void **state)
 {
     run_log log = {.stop_after = 2};
@@ -370,6 +440,7 @@ int main(void)
         cmocka_unit_test(a_run_learns_and_writes_everything),
         cmocka_unit_test(nothing_of_the_machine_changes_a_bit),
         cmocka_unit_test(layer_inputs_on_disk_change_no_bit),
+        cmocka_unit_test(gradients_and_moments_on_disk_change_no_bit),
         cmocka_unit_test(an_interrupted_run_goes_on_bit_for_bit),
         cmocka_unit_test(another_run_is_not_gone_on_with),
         cmocka_unit_test(a_loss_that_is_no_number_keeps_the_last_good_checkpoint),

@@ -44,7 +44,8 @@ typedef struct sluice_train_plan {
     int64_t parameters;                       /* adapted floats */
     int32_t matrices, experts, experts_total; /* adapted; routed experts among them */
     uint64_t adapter_bytes;
-    uint64_t step_bytes; /* of experts, that a step reads at most: forward and backward */
+    uint64_t spilled_bytes; /* of gradients and optimiser: on disk, as memory is short */
+    uint64_t step_bytes;    /* of experts, that a step reads at most: forward and backward */
     int32_t resumed_step;
 } sluice_train_plan;
 
@@ -73,9 +74,12 @@ typedef struct sluice_train_options {
     int32_t validate_every; /* steps; 0: at the end of every epoch and of the run */
     int32_t save_every;     /* steps; 0: at the end only */
     bool resume;            /* go on from out's last checkpoint; a new run if there is none */
-    void (*started)(void *context, const sluice_train_plan *plan);          /* may be NULL */
-    void (*progress)(void *context, const sluice_train_progress *progress); /* may be NULL */
-    void *context_user;                                                     /* for both */
+    /* All may be NULL: before the steps, while experts' uses are counted on the data; the plan;
+     * after each step. */
+    void (*counting)(void *context, int64_t tokens, int64_t total);
+    void (*started)(void *context, const sluice_train_plan *plan);
+    void (*progress)(void *context, const sluice_train_progress *progress);
+    void *context_user; /* for all */
 } sluice_train_options;
 
 /* rank 8, alpha 16, rate 2e-4, cosine after 3% of warm-up, no decay, clipping at 1, one epoch,

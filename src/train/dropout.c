@@ -5,13 +5,13 @@
 
 #include "base/rng.h"
 
-sluice_status sluice_dropout_new(sluice_adapter *adapter, float share, uint64_t seed,
-                                 sluice_dropout *out, sluice_error *err)
+sluice_status sluice_dropout_new(sluice_adapter *adapter, sluice_gradients *gradients, float share,
+                                 uint64_t seed, sluice_dropout *out, sluice_error *err)
 {
     void *kept = NULL;
     if (share > 0.0f)
         SLUICE_TRY(sluice_memory_new(adapter->budget, adapter->bytes, "optimiser", &kept, err));
-    *out = (sluice_dropout){adapter, share, seed, kept};
+    *out = (sluice_dropout){adapter, gradients, share, seed, kept};
     return SLUICE_OK;
 }
 
@@ -50,11 +50,23 @@ void sluice_dropout_begin(sluice_dropout *dropout, int32_t step)
         mask(dropout, &adapter->entries[i], step, adapter->entries[i].a);
 }
 
-void sluice_dropout_end(sluice_dropout *dropout, int32_t step)
+static sluice_status mask_layer(const sluice_dropout *dropout, int32_t layer, int32_t step,
+                                sluice_error *err)
 {
     const sluice_adapter *adapter = dropout->adapter;
-    if (!dropout->kept) return;
-    memcpy(adapter->values, dropout->kept, adapter->bytes);
+    if (dropout->gradients) SLUICE_TRY(sluice_gradients_begin(dropout->gradients, layer, err));
     for (int32_t i = 0; i < adapter->n_entries; i++)
-        mask(dropout, &adapter->entries[i], step, adapter->entries[i].da);
+        if (adapter->entries[i].key.layer == layer)
+            mask(dropout, &adapter->entries[i], step, adapter->entries[i].da);
+    return dropout->gradients ? sluice_gradients_end(dropout->gradients, layer, err) : SLUICE_OK;
+}
+
+sluice_status sluice_dropout_end(sluice_dropout *dropout, int32_t step, sluice_error *err)
+{
+    const sluice_adapter *adapter = dropout->adapter;
+    if (!dropout->kept) return SLUICE_OK;
+    memcpy(adapter->values, dropout->kept, adapter->bytes);
+    for (int32_t layer = 0; layer < adapter->layers; layer++)
+        SLUICE_TRY(mask_layer(dropout, layer, step, err));
+    return SLUICE_OK;
 }

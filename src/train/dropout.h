@@ -11,21 +11,23 @@
 #ifndef SLUICE_TRAIN_DROPOUT_H
 #define SLUICE_TRAIN_DROPOUT_H
 
-#include "adapter/adapter.h"
+#include "train/gradients.h"
 
 typedef struct sluice_dropout {
-    sluice_adapter *adapter; /* with gradients; not owned */
-    float share;             /* 0: nothing is dropped and no memory is taken */
+    sluice_adapter *adapter;     /* not owned */
+    sluice_gradients *gradients; /* not owned; NULL: they are the adapter's own */
+    float share;                 /* 0: nothing is dropped and no memory is taken */
     uint64_t seed;
     float *kept; /* [adapter->count]: the values of before */
 } sluice_dropout;
 
 /* The copy of the values is charged to the adapter's budget as "optimiser". */
-sluice_status sluice_dropout_new(sluice_adapter *adapter, float share, uint64_t seed,
-                                 sluice_dropout *out, sluice_error *err);
+sluice_status sluice_dropout_new(sluice_adapter *adapter, sluice_gradients *gradients, float share,
+                                 uint64_t seed, sluice_dropout *out, sluice_error *err);
 void sluice_dropout_free(sluice_dropout *dropout);
 
 void sluice_dropout_begin(sluice_dropout *dropout, int32_t step);
-void sluice_dropout_end(sluice_dropout *dropout, int32_t step);
+/* The values are put back whatever happens; it fails if gradients on disk cannot be read. */
+sluice_status sluice_dropout_end(sluice_dropout *dropout, int32_t step, sluice_error *err);
 
 #endif

@@ -3,9 +3,7 @@
 
 #include <stdlib.h>
 
-#include "os/file.h"
-
-#define BLOCK 4096
+#include "train/spill.h"
 
 struct sluice_inputs {
     int32_t slots, spilled;
@@ -13,13 +11,12 @@ struct sluice_inputs {
     sluice_budget *budget;
     void *memory; /* slots - spilled of them, and one more for the disk if any is there */
     size_t memory_bytes;
-    int file; /* -1: nothing is on disk */
-    const char *name;
+    sluice_spill spill;
 };
 
 static size_t slot_bytes(size_t floats)
 {
-    return (floats * sizeof(float) + BLOCK - 1) / BLOCK * BLOCK;
+    return sluice_spill_floats(floats) * sizeof(float);
 }
 
 /* At least the disk's buffer is memory. */
@@ -41,9 +38,9 @@ static sluice_status open_parts(sluice_inputs *inputs, const char *dir, sluice_e
     SLUICE_TRY(
         sluice_memory_new(inputs->budget, inputs->memory_bytes, "inputs", &inputs->memory, err));
     if (!inputs->spilled) return SLUICE_OK;
-    inputs->name = "the file of layer inputs";
-    return sluice_file_open_unnamed(dir, (uint64_t)inputs->spilled * inputs->slot_bytes,
-                                    &inputs->file, err);
+    return sluice_spill_new(dir, "the file of layer inputs",
+                            (uint64_t)inputs->spilled * inputs->slot_bytes / sizeof(float),
+                            &inputs->spill, err);
 }
 
 sluice_status sluice_inputs_new(int32_t slots, size_t floats, uint64_t memory_bytes,
@@ -57,7 +54,7 @@ sluice_status sluice_inputs_new(int32_t slots, size_t floats, uint64_t memory_by
     inputs->slot_bytes = slot_bytes(floats);
     inputs->budget = budget;
     inputs->memory_bytes = (size_t)sluice_inputs_bytes(slots, floats, memory_bytes);
-    inputs->file = -1;
+    inputs->spill.file = -1;
     sluice_status status = open_parts(inputs, dir, err);
     if (status != SLUICE_OK) {
         sluice_inputs_free(inputs);
@@ -72,7 +69,7 @@ void sluice_inputs_free(sluice_inputs *inputs)
     if (!inputs) return;
     if (inputs->memory)
         sluice_memory_free(inputs->budget, inputs->memory, inputs->memory_bytes, "inputs");
-    if (inputs->file >= 0) sluice_file_close(inputs->file);
+    sluice_spill_free(&inputs->spill);
     free(inputs);
 }
 
@@ -88,6 +85,11 @@ static float *place(const sluice_inputs *inputs, int32_t slot)
     return (float *)(void *)((char *)inputs->memory + (size_t)at * inputs->slot_bytes);
 }
 
+static uint64_t place_on_disk(const sluice_inputs *inputs, int32_t slot)
+{
+    return (uint64_t)slot * inputs->slot_bytes / sizeof(float);
+}
+
 float *sluice_inputs_room(sluice_inputs *inputs, int32_t slot)
 {
     return place(inputs, slot);
@@ -97,8 +99,8 @@ sluice_status sluice_inputs_put(sluice_inputs *inputs, int32_t slot, size_t floa
                                 sluice_error *err)
 {
     if (slot >= inputs->spilled) return SLUICE_OK;
-    return sluice_file_write(inputs->file, inputs->name, (uint64_t)slot * inputs->slot_bytes,
-                             place(inputs, slot), slot_bytes(floats), err);
+    return sluice_spill_write(&inputs->spill, place_on_disk(inputs, slot), floats,
+                              place(inputs, slot), err);
 }
 
 sluice_status sluice_inputs_get(sluice_inputs *inputs, int32_t slot, size_t floats,
@@ -106,6 +108,6 @@ sluice_status sluice_inputs_get(sluice_inputs *inputs, int32_t slot, size_t floa
 {
     *rows = place(inputs, slot);
     if (slot >= inputs->spilled) return SLUICE_OK;
-    return sluice_file_read(inputs->file, inputs->name, (uint64_t)slot * inputs->slot_bytes,
-                            place(inputs, slot), slot_bytes(floats), err);
+    return sluice_spill_read(&inputs->spill, place_on_disk(inputs, slot), floats,
+                             place(inputs, slot), err);
 }

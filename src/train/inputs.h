@@ -1,9 +1,7 @@
 /* The inputs of layers, kept from the forward pass for the backward.
  *
  * What: one slot of rows a layer. As many slots as a budget allows are memory, the layers that are
- * wanted first by the backward (the last ones) among them; the others are on disk, in a file that
- * has no name from the moment that it is open, so nothing is left behind however the program ends.
- * Reads and writes go past the page cache where the file system can.
+ * wanted first by the backward (the last ones) among them; the others are on disk (spill.h).
  *
  * What it does not do: overlap. A slot is read once a step, in one long read. */
 #ifndef SLUICE_TRAIN_INPUTS_H

@@ -163,8 +163,11 @@ static sluice_status layer_down(sluice_pass *pass, const sluice_train_batch *bat
 
 static sluice_status go_down(sluice_pass *pass, const sluice_train_batch *batch, sluice_error *err)
 {
-    for (int32_t layer = pass->model->config->layers - 1; layer >= pass->lowest; layer--)
+    for (int32_t layer = pass->model->config->layers - 1; layer >= pass->lowest; layer--) {
+        if (pass->gradients) SLUICE_TRY(sluice_gradients_begin(pass->gradients, layer, err));
         SLUICE_TRY(layer_down(pass, batch, layer, err));
+        if (pass->gradients) SLUICE_TRY(sluice_gradients_end(pass->gradients, layer, err));
+    }
     return SLUICE_OK;
 }
 

@@ -21,6 +21,7 @@
 #include "experts/experts.h"
 #include "model/model.h"
 #include "train/batch.h"
+#include "train/gradients.h"
 
 typedef struct sluice_pass sluice_pass;
 
@@ -30,7 +31,9 @@ typedef struct sluice_pass_options {
     sluice_experts *experts;
     sluice_pool *pool;
     uint32_t cpu_flags;
-    sluice_adapter *adapter; /* whose gradients are wanted; NULL: only losses are */
+    sluice_adapter *adapter;     /* whose gradients are wanted; NULL: only losses are */
+    sluice_gradients *gradients; /* where they are; NULL: the adapter's own */
+    int32_t rank_max;            /* of adapters; 0: of those that the model has */
     int32_t rows_max, segments_max;
     uint64_t inputs_bytes; /* of layer inputs in memory at most; the rest goes to spill_dir */
     const char *spill_dir;
@@ -42,7 +45,8 @@ sluice_status sluice_pass_new(const sluice_pass_options *options, sluice_pass **
                               sluice_error *err);
 void sluice_pass_free(sluice_pass *pass);
 
-/* Bytes that new charges, without the backend's own. */
+/* Bytes that new charges, without the backend's own. With rank_max and no adapter: at most what a
+ * pass with adapters of that rank charges if no layer inputs are in memory. */
 uint64_t sluice_pass_bytes(const sluice_pass_options *options);
 
 typedef struct sluice_pass_result {

@@ -20,6 +20,7 @@ struct sluice_pass {
     sluice_backend *backend;
     sluice_experts *experts;
     sluice_adapter *adapter;
+    sluice_gradients *gradients; /* on disk, or NULL */
     int32_t rows_max, segments_max, lowest;
     sluice_back *back;
     sluice_embedding *embedding;

@@ -63,13 +63,16 @@ static int32_t lowest_of(const sluice_adapter *adapter, int32_t layers)
 static int32_t slots_of(const sluice_pass_options *options)
 {
     const int32_t layers = options->model->config->layers;
+    if (!options->adapter && options->rank_max) return layers;
     return layers - lowest_of(options->adapter, layers);
 }
 
-static int32_t rank_max(const sluice_model *model)
+static int32_t rank_max(const sluice_pass_options *options)
 {
+    const sluice_model *model = options->model;
     const int32_t rank = sluice_model_low_rank_max(model->adapters, model->n_adapters);
-    return rank ? rank : 1;
+    const int32_t most = rank > options->rank_max ? rank : options->rank_max;
+    return most ? most : 1;
 }
 
 uint64_t sluice_pass_bytes(const sluice_pass_options *options)
@@ -81,7 +84,7 @@ uint64_t sluice_pass_bytes(const sluice_pass_options *options)
     const size_t buffers = (size_t)options->rows_max * row * (size_t)(3 + config->top_k);
     return buffers + lay_out(&pass, config, NULL) +
            state_bytes(&model->geometry, options->rows_max, options->segments_max) +
-           sluice_back_bytes(&model->geometry, options->rows_max, rank_max(model),
+           sluice_back_bytes(&model->geometry, options->rows_max, rank_max(options),
                              options->rows_max, sluice_pool_threads(options->pool)) +
            sluice_embedding_scratch_bytes(config, model->embedding.format, !model->embedding.data) +
            (slots_of(options)
@@ -117,7 +120,7 @@ static sluice_status take_parts(sluice_pass *pass, const sluice_pass_options *op
     const sluice_back_options back = {.pool = options->pool,
                                       .cpu_flags = options->cpu_flags,
                                       .rows_max = options->rows_max,
-                                      .rank_max = rank_max(model),
+                                      .rank_max = rank_max(options),
                                       .segment_max = options->rows_max,
                                       .budget = model->budget};
     SLUICE_TRY(sluice_back_new(&model->geometry, &back, &pass->back, err));
@@ -138,6 +141,7 @@ sluice_status sluice_pass_new(const sluice_pass_options *options, sluice_pass **
     pass->backend = options->backend;
     pass->experts = options->experts;
     pass->adapter = options->adapter;
+    pass->gradients = options->gradients;
     pass->rows_max = options->rows_max;
     pass->segments_max = options->segments_max;
     pass->lowest = lowest_of(options->adapter, options->model->config->layers);

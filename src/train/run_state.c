@@ -12,52 +12,83 @@
 
 #define KEY_INTS 4
 
-/* Sums of the blocks, in the order of the file: a damaged file is not gone on from. */
-static uint32_t checksum(const sluice_adapter *adapter, const sluice_adamw *adamw)
+/* What the metadata say of a run. */
+typedef struct described {
+    char step[16], taken[24], crc[16];
+    const char *settings;
+} described;
+
+/* Values and both moments are summed in the order of the file: a damaged file is not gone on from.
+ */
+typedef struct state_writer {
+    sluice_safetensors_writer *file;
+    uint64_t at;
+    uint32_t crc;
+} state_writer;
+
+static sluice_status put(state_writer *out, const void *data, size_t bytes, sluice_error *err)
 {
-    uint32_t crc = sluice_crc32c(0, adapter->values, adapter->bytes);
-    return sluice_crc32c(crc, adamw->m, adamw->bytes);
+    SLUICE_TRY(sluice_safetensors_writer_put(out->file, out->at, data, bytes, err));
+    out->at += bytes;
+    return SLUICE_OK;
 }
 
-static sluice_status write_all(sluice_safetensors_writer *file, const sluice_adamw *adamw,
-                               const int32_t *keys, const float *scales, sluice_error *err)
+static sluice_status put_floats(void *context, float *floats, size_t count, sluice_error *err)
+{
+    state_writer *out = context;
+    out->crc = sluice_crc32c(out->crc, floats, count * sizeof *floats);
+    return put(out, floats, count * sizeof *floats, err);
+}
+
+static sluice_status write_all(state_writer *out, const sluice_adamw *adamw, const int32_t *keys,
+                               const float *scales, sluice_error *err)
 {
     const sluice_adapter *adapter = adamw->adapter;
     const size_t n = (size_t)adapter->n_entries;
-    uint64_t at = 0;
-    SLUICE_TRY(sluice_safetensors_writer_put(file, at, keys, n * KEY_INTS * sizeof *keys, err));
-    at += n * KEY_INTS * sizeof *keys;
-    SLUICE_TRY(sluice_safetensors_writer_put(file, at, scales, n * sizeof *scales, err));
-    at += n * sizeof *scales;
-    SLUICE_TRY(sluice_safetensors_writer_put(file, at, adapter->values, adapter->bytes, err));
-    at += adapter->bytes;
-    return sluice_safetensors_writer_put(file, at, adamw->m, adamw->bytes, err);
+    SLUICE_TRY(put(out, keys, n * KEY_INTS * sizeof *keys, err));
+    SLUICE_TRY(put(out, scales, n * sizeof *scales, err));
+    SLUICE_TRY(put_floats(out, adapter->values, adapter->count, err));
+    return sluice_adamw_moments(adamw, false, put_floats, out, err);
 }
 
-static sluice_status save(const char *path, const sluice_adamw *adamw, const int32_t *keys,
-                          const float *scales, const sluice_safetensors_meta *meta, size_t n_meta,
-                          sluice_error *err)
+static sluice_status header_of(const sluice_adapter *adapter, const described *run, char **header,
+                               size_t *bytes, sluice_error *err)
 {
-    const sluice_adapter *adapter = adamw->adapter;
     const int64_t n = adapter->n_entries, count = (int64_t)adapter->count;
     const sluice_safetensors_entry entries[] = {{"keys", SLUICE_DTYPE_I32, 2, {n, KEY_INTS}},
                                                 {"scales", SLUICE_DTYPE_F32, 1, {n, 0}},
                                                 {"values", SLUICE_DTYPE_F32, 1, {count, 0}},
                                                 {"m", SLUICE_DTYPE_F32, 1, {count, 0}},
                                                 {"v", SLUICE_DTYPE_F32, 1, {count, 0}}};
+    const sluice_safetensors_meta meta[] = {{"crc32c", run->crc},
+                                            {"settings", run->settings},
+                                            {"step", run->step},
+                                            {"taken", run->taken}};
+    free(*header);
+    *header = NULL;
+    return sluice_safetensors_header(entries, 5, meta, 4, header, bytes, err);
+}
+
+/* The checksum is known when all is written, its length before. */
+static sluice_status save(const char *path, const sluice_adamw *adamw, const int32_t *keys,
+                          const float *scales, described *run, sluice_error *err)
+{
+    const sluice_adapter *adapter = adamw->adapter;
+    state_writer out = {0};
     char *header = NULL;
     size_t bytes = 0;
-    sluice_safetensors_writer *file = NULL;
-    SLUICE_TRY(sluice_safetensors_header(entries, 5, meta, n_meta, &header, &bytes, err));
+    SLUICE_TRY(header_of(adapter, run, &header, &bytes, err));
     const uint64_t data =
-        (uint64_t)n * (KEY_INTS + 1) * sizeof(int32_t) + adapter->bytes + adamw->bytes;
-    sluice_status status = sluice_safetensors_writer_open(path, bytes, data, &file, err);
+        (uint64_t)adapter->n_entries * (KEY_INTS + 1) * sizeof(int32_t) + 3 * adapter->bytes;
+    sluice_status status = sluice_safetensors_writer_open(path, bytes, data, &out.file, err);
     if (status == SLUICE_OK) {
-        status = write_all(file, adamw, keys, scales, err);
+        status = write_all(&out, adamw, keys, scales, err);
+        snprintf(run->crc, sizeof run->crc, "%08x", out.crc);
+        if (status == SLUICE_OK) status = header_of(adapter, run, &header, &bytes, err);
         if (status == SLUICE_OK)
-            status = sluice_safetensors_writer_finish(file, header, bytes, err);
+            status = sluice_safetensors_writer_finish(out.file, header, bytes, err);
         else
-            sluice_safetensors_writer_abandon(file);
+            sluice_safetensors_writer_abandon(out.file);
     }
     free(header);
     return status;
@@ -69,7 +100,7 @@ sluice_status sluice_run_state_save(const char *path, const sluice_adamw *adamw,
 {
     const sluice_adapter *adapter = adamw->adapter;
     const size_t n = (size_t)adapter->n_entries;
-    char step[16], taken[24], crc[16];
+    described run = {.crc = "00000000", .settings = settings};
     int32_t *keys = calloc(n, KEY_INTS * sizeof *keys);
     float *scales = calloc(n, sizeof *scales);
     sluice_status status = SLUICE_OK;
@@ -80,12 +111,9 @@ sluice_status sluice_run_state_save(const char *path, const sluice_adamw *adamw,
         memcpy(keys + i * KEY_INTS, four, sizeof four);
         scales[i] = key->scale;
     }
-    snprintf(step, sizeof step, "%d", state->step);
-    snprintf(taken, sizeof taken, "%lld", (long long)state->taken);
-    snprintf(crc, sizeof crc, "%08x", checksum(adapter, adamw));
-    const sluice_safetensors_meta meta[] = {
-        {"crc32c", crc}, {"settings", settings}, {"step", step}, {"taken", taken}};
-    if (status == SLUICE_OK) status = save(path, adamw, keys, scales, meta, 4, err);
+    snprintf(run.step, sizeof run.step, "%d", state->step);
+    snprintf(run.taken, sizeof run.taken, "%lld", (long long)state->taken);
+    if (status == SLUICE_OK) status = save(path, adamw, keys, scales, &run, err);
     free(keys);
     free(scales);
     return status;
@@ -114,13 +142,22 @@ static sluice_status open_file(const char *path, state_file *file, sluice_error 
     return status;
 }
 
+static sluice_status find_tensor(const state_file *file, const char *name, sluice_dtype dtype,
+                                 uint64_t elements, const sluice_safetensor **tensor,
+                                 sluice_error *err)
+{
+    *tensor = sluice_safetensors_find(&file->table, name);
+    if (!*tensor || (*tensor)->dtype != dtype || (*tensor)->bytes != elements * 4)
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: %s is missing or has another size", file->path,
+                           name);
+    return SLUICE_OK;
+}
+
 static sluice_status read_tensor(const state_file *file, const char *name, sluice_dtype dtype,
                                  uint64_t elements, void *to, sluice_error *err)
 {
-    const sluice_safetensor *tensor = sluice_safetensors_find(&file->table, name);
-    if (!tensor || tensor->dtype != dtype || tensor->bytes != elements * 4)
-        return sluice_fail(err, SLUICE_CORRUPT, "%s: %s is missing or has another size", file->path,
-                           name);
+    const sluice_safetensor *tensor;
+    SLUICE_TRY(find_tensor(file, name, dtype, elements, &tensor, err));
     return sluice_file_read(file->fd, file->path, tensor->offset, to, (size_t)tensor->bytes, err);
 }
 
@@ -200,19 +237,47 @@ sluice_status sluice_run_state_open(const char *path, const char *settings,
     return status;
 }
 
-sluice_status sluice_run_state_fill(const char *path, sluice_adamw *adamw, sluice_error *err)
+/* Floats from places one after the other, and their sum. */
+typedef struct state_reader {
+    const state_file *file;
+    uint64_t at;
+    uint32_t crc;
+} state_reader;
+
+static sluice_status take_floats(void *context, float *floats, size_t count, sluice_error *err)
+{
+    state_reader *in = context;
+    const size_t bytes = count * sizeof *floats;
+    SLUICE_TRY(sluice_file_read(in->file->fd, in->file->path, in->at, floats, bytes, err));
+    in->at += bytes;
+    in->crc = sluice_crc32c(in->crc, floats, bytes);
+    return SLUICE_OK;
+}
+
+/* v is behind m in the file as in its table. */
+static sluice_status take_all(state_reader *in, sluice_adamw *adamw, sluice_error *err)
 {
     sluice_adapter *adapter = adamw->adapter;
+    const sluice_safetensor *values, *m, *v;
+    SLUICE_TRY(find_tensor(in->file, "values", SLUICE_DTYPE_F32, adapter->count, &values, err));
+    SLUICE_TRY(find_tensor(in->file, "m", SLUICE_DTYPE_F32, adapter->count, &m, err));
+    SLUICE_TRY(find_tensor(in->file, "v", SLUICE_DTYPE_F32, adapter->count, &v, err));
+    if (v->offset != m->offset + m->bytes)
+        return sluice_fail(err, SLUICE_CORRUPT, "%s: v does not follow m", in->file->path);
+    in->at = values->offset;
+    SLUICE_TRY(take_floats(in, adapter->values, adapter->count, err));
+    in->at = m->offset;
+    return sluice_adamw_moments(adamw, true, take_floats, in, err);
+}
+
+sluice_status sluice_run_state_fill(const char *path, sluice_adamw *adamw, sluice_error *err)
+{
     state_file file;
     SLUICE_TRY(open_file(path, &file, err));
-    sluice_status status =
-        read_tensor(&file, "values", SLUICE_DTYPE_F32, adapter->count, adapter->values, err);
-    if (status == SLUICE_OK)
-        status = read_tensor(&file, "m", SLUICE_DTYPE_F32, adapter->count, adamw->m, err);
-    if (status == SLUICE_OK)
-        status = read_tensor(&file, "v", SLUICE_DTYPE_F32, adapter->count, adamw->v, err);
+    state_reader in = {.file = &file};
+    sluice_status status = take_all(&in, adamw, err);
     char crc[16];
-    snprintf(crc, sizeof crc, "%08x", checksum(adapter, adamw));
+    snprintf(crc, sizeof crc, "%08x", in.crc);
     const char *made = sluice_safetensors_metadata(&file.table, "crc32c");
     if (status == SLUICE_OK && (!made || strcmp(made, crc) != 0))
         status = sluice_fail(err, SLUICE_CORRUPT, "%s: its checksum is %s, its bytes give %s", path,

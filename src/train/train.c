@@ -96,10 +96,12 @@ static sluice_status gradients(sluice_trainer *trainer, sluice_train_progress *p
     p->targets = step_targets(trainer);
     sluice_dropout_begin(&trainer->dropout, step);
     const sluice_status status = passes(trainer, p->targets, &nll, p, err);
-    sluice_dropout_end(&trainer->dropout, step);
+    sluice_error unmasked = {0};
+    const sluice_status ended = sluice_dropout_end(&trainer->dropout, step, &unmasked);
     SLUICE_TRY(status);
+    if (ended != SLUICE_OK) return sluice_fail(err, ended, "%s", unmasked.detail);
     p->loss = nll / (double)p->targets;
-    p->gradient_norm = sluice_adamw_norm(&trainer->adamw);
+    SLUICE_TRY(sluice_adamw_norm(&trainer->adamw, &p->gradient_norm, err));
     if (!isfinite(p->loss)) return broken(trainer, step, "the loss is not a number", err);
     if (!isfinite(p->gradient_norm))
         return broken(trainer, step, "the gradient is not a number", err);
@@ -178,7 +180,7 @@ static sluice_status one_step(sluice_trainer *trainer, const sluice_journal *jou
     SLUICE_TRY(gradients(trainer, p, err));
     if (trainer->unsaved) SLUICE_TRY(save(trainer, journal, err));
     p->rate = rate_of(trainer, trainer->at.step);
-    sluice_adamw_step(&trainer->adamw, p->rate, p->gradient_norm);
+    SLUICE_TRY(sluice_adamw_step(&trainer->adamw, p->rate, p->gradient_norm, err));
     p->step = ++trainer->at.step;
     trainer->at.taken = trainer->packer.taken;
     p->seconds = (double)(sluice_clock_ns() - start) * 1e-9;

@@ -15,7 +15,7 @@
 #include "os/topology.h"
 
 #define CONTEXT_MIN 8
-#define COUNT_TOKENS_MAX ((int64_t)1 << 20) /* of the data, that experts' uses are counted on */
+#define COUNT_TOKENS_MAX ((int64_t)1 << 17) /* of the data, that experts' uses are counted on */
 
 static sluice_status check_options(const sluice_train_options *o, sluice_error *err)
 {
@@ -116,17 +116,33 @@ static sluice_status describe(sluice_trainer *trainer, sluice_error *err)
                : sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the settings");
 }
 
-/* How often the training data uses each expert: a forward pass over it, or its first million
- * tokens. */
+/* Tokens of the batches that the run begins with, at most those that uses are counted on. */
+static int64_t tokens_to_count(sluice_trainer *trainer, int64_t batches)
+{
+    sluice_train_batch batch;
+    int64_t tokens = 0;
+    for (int64_t i = 0; i < batches && tokens < COUNT_TOKENS_MAX; i++) {
+        sluice_packer_next(&trainer->packer, trainer->n_train, &batch);
+        if (!batch.rows) break;
+        tokens += batch.rows;
+    }
+    trainer->packer.taken = 0;
+    return tokens;
+}
+
+/* How often the training data uses each expert: a forward pass over the batches that the run will
+ * take, each once. */
 static sluice_status count_uses(sluice_trainer *trainer, int64_t *counts, sluice_error *err)
 {
+    const sluice_train_options *o = &trainer->options;
+    const int64_t total = tokens_to_count(trainer, (int64_t)trainer->steps * o->accumulate);
     sluice_train_batch batch;
     sluice_pass_result result;
     int64_t tokens = 0;
     sluice_status status = sluice_trainer_open_pass(trainer, NULL, err);
-    while (status == SLUICE_OK && tokens < COUNT_TOKENS_MAX) {
+    while (status == SLUICE_OK && tokens < total) {
+        if (o->counting) o->counting(o->context_user, tokens, total);
         sluice_packer_next(&trainer->packer, trainer->n_train, &batch);
-        if (!batch.rows) break;
         if (trainer->engine.interrupted &&
             trainer->engine.interrupted(trainer->engine.callback_context))
             status = sluice_fail(err, SLUICE_CANCELLED, "stopped before the first step");
@@ -139,6 +155,24 @@ static sluice_status count_uses(sluice_trainer *trainer, int64_t *counts, sluice
     return status;
 }
 
+/* Whether so many fit can be said before it is known which, by as many of each layer: counting may
+ * take long. */
+static sluice_status fit_any(sluice_trainer *trainer, int64_t *counts, sluice_error *err)
+{
+    const sluice_train_options *o = &trainer->options;
+    const int32_t layers = trainer->config->layers, experts = trainer->config->experts;
+    sluice_adapter_key *keys;
+    int32_t n;
+    for (int32_t i = 0; i < layers * experts; i++)
+        counts[i] = experts - i % experts;
+    SLUICE_TRY(sluice_targets_keys(&trainer->targets, trainer->config, counts, o->rank, o->alpha,
+                                   &keys, &n, err));
+    memset(counts, 0, (size_t)layers * (size_t)experts * sizeof *counts);
+    const sluice_status status = sluice_trainer_fit(trainer, keys, n, err);
+    free(keys);
+    return status;
+}
+
 static sluice_status choose_keys(sluice_trainer *trainer, sluice_adapter_key **keys, int32_t *n,
                                  sluice_error *err)
 {
@@ -146,13 +180,31 @@ static sluice_status choose_keys(sluice_trainer *trainer, sluice_adapter_key **k
     const sluice_train_options *o = &trainer->options;
     int64_t *counts = calloc((size_t)config->layers * (size_t)config->experts, sizeof *counts);
     if (!counts) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to count experts");
-    sluice_status status = SLUICE_OK;
-    if (sluice_targets_counts(&trainer->targets)) status = count_uses(trainer, counts, err);
+    sluice_status status = fit_any(trainer, counts, err);
+    if (status == SLUICE_OK && sluice_targets_counts(&trainer->targets))
+        status = count_uses(trainer, counts, err);
     if (status == SLUICE_OK)
         status =
             sluice_targets_keys(&trainer->targets, config, counts, o->rank, o->alpha, keys, n, err);
     free(counts);
     return status;
+}
+
+/* Values, gradients and moments, in memory or on disk as sluice_trainer_fit chose. */
+static sluice_status take_state(sluice_trainer *trainer, const sluice_adapter_key *keys, int32_t n,
+                                sluice_error *err)
+{
+    const sluice_train_options *o = &trainer->options;
+    const bool gradients = trainer->spill < SLUICE_TRAINER_SPILL_GRADIENTS;
+    const char *moments = trainer->spill < SLUICE_TRAINER_SPILL_MOMENTS ? NULL : o->out;
+    SLUICE_TRY(sluice_adapter_new(trainer->config, keys, n, gradients, trainer->budget,
+                                  &trainer->adapter, err));
+    if (!gradients)
+        SLUICE_TRY(sluice_gradients_new(trainer->adapter, o->out, &trainer->gradients, err));
+    SLUICE_TRY(sluice_adamw_new(trainer->adapter, trainer->gradients, moments, trainer->pool,
+                                &trainer->adamw, err));
+    return sluice_dropout_new(trainer->adapter, trainer->gradients, o->dropout, o->seed,
+                              &trainer->dropout, err);
 }
 
 /* The adapter and its optimiser, new or as a checkpoint has them. */
@@ -167,12 +219,10 @@ static sluice_status open_adapter(sluice_trainer *trainer, sluice_error *err)
                                          &keys, &n, err));
     else
         SLUICE_TRY(choose_keys(trainer, &keys, &n, err));
-    const sluice_status status =
-        sluice_adapter_new(trainer->config, keys, n, true, trainer->budget, &trainer->adapter, err);
+    sluice_status status = sluice_trainer_fit(trainer, keys, n, err);
+    if (status == SLUICE_OK) status = take_state(trainer, keys, n, err);
     free(keys);
     SLUICE_TRY(status);
-    SLUICE_TRY(sluice_adamw_new(trainer->adapter, trainer->pool, &trainer->adamw, err));
-    SLUICE_TRY(sluice_dropout_new(trainer->adapter, o->dropout, o->seed, &trainer->dropout, err));
     trainer->adamw.beta1 = o->beta1;
     trainer->adamw.beta2 = o->beta2;
     trainer->adamw.epsilon = o->epsilon;
@@ -191,6 +241,9 @@ static void fill_plan(sluice_trainer *trainer)
     plan->parameters = (int64_t)adapter->count;
     plan->matrices = adapter->n_entries;
     plan->adapter_bytes = adapter->bytes;
+    plan->spilled_bytes = adapter->bytes * (trainer->spill == SLUICE_TRAINER_SPILL_NOTHING   ? 0
+                                            : trainer->spill == SLUICE_TRAINER_SPILL_MOMENTS ? 2
+                                                                                             : 3);
     plan->experts_total = trainer->config->layers * trainer->config->experts;
     plan->resumed_step = trainer->at.step;
     for (int32_t i = 0; i < adapter->n_entries; i++)
@@ -235,6 +288,7 @@ void sluice_trainer_close(sluice_trainer *trainer)
     if (trainer->adapter) {
         sluice_dropout_free(&trainer->dropout);
         sluice_adamw_free(&trainer->adamw);
+        sluice_gradients_free(trainer->gradients);
     }
     sluice_adapter_free(trainer->adapter);
     if (trainer->backend) trainer->backend->free(trainer->backend);

@@ -39,26 +39,62 @@ static sluice_status open_experts(sluice_trainer *trainer, uint64_t cache_bytes,
     return status;
 }
 
-static void bank(const sluice_trainer *trainer, uint64_t *bytes, uint64_t *record)
+static uint64_t bank_bytes(const sluice_trainer *trainer)
 {
-    *bytes = *record = 0;
+    uint64_t bytes = 0;
     for (int32_t i = 0; i < trainer->config->layers; i++) {
         const sluice_expert_file *file = sluice_container_experts(trainer->container, i);
-        *bytes += (uint64_t)file->count * file->layout.bytes;
-        if (file->layout.bytes > *record) *record = file->layout.bytes;
+        bytes += (uint64_t)file->count * file->layout.bytes;
     }
+    return bytes;
+}
+
+uint64_t sluice_trainer_cache_min(const sluice_trainer *trainer)
+{
+    uint64_t record = 0;
+    for (int32_t i = 0; i < trainer->config->layers; i++) {
+        const sluice_expert_file *file = sluice_container_experts(trainer->container, i);
+        if (file->layout.bytes > record) record = file->layout.bytes;
+    }
+    return (uint64_t)(trainer->config->top_k + SLOTS_SPARE) * record;
+}
+
+uint64_t sluice_trainer_left(const sluice_trainer *trainer)
+{
+    const uint64_t used =
+        sluice_budget_used(trainer->budget) + BOOKKEEPING_BYTES +
+        (uint64_t)trainer->config->vocab * TOKENIZER_BYTES +
+        (trainer->adapter ? (uint64_t)trainer->adapter->n_entries * SLUICE_TRAINER_ENTRY_BYTES : 0);
+    return trainer->memory > used ? trainer->memory - used : 0;
+}
+
+static sluice_pass_options pass_options(const sluice_trainer *trainer, sluice_adapter *adapter)
+{
+    return (sluice_pass_options){.model = trainer->model,
+                                 .backend = trainer->backend,
+                                 .pool = trainer->pool,
+                                 .cpu_flags = trainer->cpu_flags,
+                                 .adapter = adapter,
+                                 .gradients = adapter ? trainer->gradients : NULL,
+                                 .rank_max = adapter ? trainer->options.rank : 0,
+                                 .rows_max = trainer->rows_max,
+                                 .segments_max = trainer->segments_max,
+                                 .spill_dir = trainer->options.out};
+}
+
+uint64_t sluice_trainer_pass_bytes(const sluice_trainer *trainer)
+{
+    sluice_pass_options options = pass_options(trainer, NULL);
+    options.rank_max = trainer->options.rank;
+    return sluice_pass_bytes(&options);
 }
 
 /* The cache of experts, after everything else has its part of what is left. */
 static sluice_status share_out(sluice_trainer *trainer, sluice_pass_options *options,
                                uint64_t *cache, sluice_error *err)
 {
-    uint64_t all, record;
-    bank(trainer, &all, &record);
-    const uint64_t floor = (uint64_t)(trainer->config->top_k + SLOTS_SPARE) * record;
-    const uint64_t used = sluice_budget_used(trainer->budget) + BOOKKEEPING_BYTES +
-                          (uint64_t)trainer->config->vocab * TOKENIZER_BYTES;
-    const uint64_t left = trainer->memory > used ? trainer->memory - used : 0;
+    const uint64_t all = bank_bytes(trainer), floor = sluice_trainer_cache_min(trainer);
+    const uint64_t left = sluice_trainer_left(trainer);
     options->inputs_bytes = left / INPUTS_SHARE;
     uint64_t pass = sluice_pass_bytes(options);
     if (pass + floor > left) {
@@ -70,8 +106,8 @@ static sluice_status share_out(sluice_trainer *trainer, sluice_pass_options *opt
                            "%.1f MB of memory are not enough to train: trunk, samples, adapter and "
                            "its optimiser take %.1f MB, a pass over %d tokens %.1f MB, the expert "
                            "cache at least %.1f MB; allow more, or a shorter context",
-                           (double)trainer->memory / 1e6, (double)used / 1e6, options->rows_max,
-                           (double)pass / 1e6, (double)floor / 1e6);
+                           (double)trainer->memory / 1e6, (double)(trainer->memory - left) / 1e6,
+                           options->rows_max, (double)pass / 1e6, (double)floor / 1e6);
     *cache = left - pass < all ? left - pass : all;
     if (trainer->engine.cache_bytes) {
         if (trainer->engine.cache_bytes < floor || trainer->engine.cache_bytes > left - pass)
@@ -90,16 +126,7 @@ sluice_status sluice_trainer_open_pass(sluice_trainer *trainer, sluice_adapter *
                                        sluice_error *err)
 {
     uint64_t cache = 0;
-    sluice_pass_options options = {
-        .model = trainer->model,
-        .backend = trainer->backend,
-        .pool = trainer->pool,
-        .cpu_flags = trainer->cpu_flags,
-        .adapter = adapter,
-        .rows_max = trainer->rows_max,
-        .segments_max = trainer->segments_max,
-        .spill_dir = trainer->options.out,
-    };
+    sluice_pass_options options = pass_options(trainer, adapter);
     trainer->attached[0] = adapter;
     sluice_model_attach(trainer->model, trainer->attached, adapter != NULL);
     SLUICE_TRY(share_out(trainer, &options, &cache, err));

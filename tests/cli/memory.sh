@@ -10,6 +10,14 @@ bash "$SLUICE_SOURCE_DIR/tools/make-call-task" 40 1 >"$scratch/train.jsonl"
 run 0 train --data "$scratch/train.jsonl" --out "$scratch/adapter" --steps 1 --memory 200M --json --quiet
 json '.rss_peak_bytes > 50e6 and .rss_peak_bytes < 200e6'
 
+# Adapters beside every expert: 22 MB of them, and 67 MB of gradients and moments that go to disk.
+run 0 train --data "$scratch/train.jsonl" --out "$scratch/all" --targets shared,experts --context 256 --steps 1 --memory 110M \
+    --json --quiet
+json '.adapter_bytes > 22e6 and .spilled_bytes == 3 * .adapter_bytes and .rss_peak_bytes < 110 * 1048576'
+run 1 train --data "$scratch/train.jsonl" --out "$scratch/all" --targets shared,experts --context 256 --steps 1 --memory 90M
+has err "would fit, or experts:"
+one_sentence
+
 limit=$((64 * 1048576))
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     group=/sys/fs/cgroup/sluice-test-$$ file=memory.max
