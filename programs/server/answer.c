@@ -102,7 +102,9 @@ server_answer *server_answer_open(server_request *request, server_chat *chat,
                          .call_prefix = call_prefix,
                          .prompt_count = (int32_t)job->request.prompt.count};
     *chat = (server_chat){0};
-    if (!open_reader(a, err) || !server_scheduler_submit(s->scheduler, job, err)) {
+    bool submitted = open_reader(a, err) && server_scheduler_submit(s->scheduler, job, err);
+    server_request_came(request);
+    if (!submitted) {
         a->over = true; /* it never ran */
         server_answer_close(a);
         return NULL;

@@ -232,6 +232,7 @@ static completion *completion_open(server_request *request, server_completion *a
         else
             server_scheduler_submit(s->scheduler, c->jobs[i], err);
     }
+    server_request_came(request);
     if (!err->status) return c;
     completion_close(c);
     return NULL;

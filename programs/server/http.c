@@ -18,6 +18,7 @@
 #include "server/hash.h"
 #include "server/listen.h"
 #include "server/routes.h"
+#include "server/scheduler.h"
 
 struct server_http {
     server *server;
@@ -37,6 +38,7 @@ struct server_request {
     json_t *json;
     server_error error;
     bool too_large, preflight;
+    bool expected;                 /* the scheduler expects jobs of it */
     struct MHD_Response *response; /* what was answered */
     unsigned status;
 };
@@ -68,6 +70,12 @@ int server_request_socket(const server_request *request)
     return info ? info->connect_fd : -1;
 }
 
+void server_request_came(server_request *request)
+{
+    if (request->expected) server_scheduler_came(request->http->server->scheduler);
+    request->expected = false;
+}
+
 /* Of the address without its port. */
 uint64_t server_request_client(const server_request *request)
 {
@@ -89,6 +97,7 @@ uint64_t server_request_client(const server_request *request)
 static void answer(server_request *request, int status, const char *type,
                    struct MHD_Response *response)
 {
+    server_request_came(request);
     if (!response) return; /* the connection is then closed */
     MHD_add_response_header(response, "Content-Type", type);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -316,7 +325,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
             server_answer_error(request);
             return deliver(request);
         }
-        return request->preflight ? answer_preflight(request) : MHD_YES;
+        if (request->preflight) return answer_preflight(request);
+        request->expected = !strcmp(method, "POST");
+        if (request->expected) server_scheduler_expect(http->server->scheduler);
+        return MHD_YES;
     }
     if (*upload_size > 0) {
         take_body(request, upload, *upload_size);
@@ -340,6 +352,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     (void)connection;
     (void)code;
     if (!request) return;
+    server_request_came(request);
     server_deadline_sends(http->deadlines, request->deadline, NULL);
     if (request->response) MHD_destroy_response(request->response);
     server_buffer_free(&request->body);

@@ -34,6 +34,9 @@ const char *server_request_path(const server_request *request);
 int server_request_socket(const server_request *request);
 uint64_t server_request_client(const server_request *request); /* who asks, for fairness */
 
+/* Its jobs are submitted. (Answering says so too.) */
+void server_request_came(server_request *request);
+
 /* Each request is answered by exactly one of these. value is released. */
 void server_answer_json(server_request *request, int status, json_t *value);
 void server_answer_text(server_request *request, const char *type, const char *bytes,

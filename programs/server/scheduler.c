@@ -3,9 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "server/keep_files.h"
 #include "server/sequence.h"
+
+enum { START_WAIT_MS = 10 }; /* for requests that are still being read, while nothing runs */
 
 struct server_scheduler {
     server *server;
@@ -14,6 +17,7 @@ struct server_scheduler {
     pthread_mutex_t mutex; /* over all below up to the blank line */
     pthread_cond_t wanted;
     server_job *first, **last; /* the queue, oldest first */
+    int32_t expected;          /* requests that are being read */
     server_scheduler_state state;
     bool stopping;
 
@@ -47,6 +51,20 @@ bool server_scheduler_submit(server_scheduler *scheduler, server_job *job, serve
     }
     pthread_mutex_unlock(&scheduler->mutex);
     return accepted;
+}
+
+void server_scheduler_expect(server_scheduler *scheduler)
+{
+    pthread_mutex_lock(&scheduler->mutex);
+    scheduler->expected++;
+    pthread_mutex_unlock(&scheduler->mutex);
+}
+
+void server_scheduler_came(server_scheduler *scheduler)
+{
+    pthread_mutex_lock(&scheduler->mutex);
+    if (--scheduler->expected == 0) pthread_cond_signal(&scheduler->wanted);
+    pthread_mutex_unlock(&scheduler->mutex);
 }
 
 static int32_t active_of(const server_scheduler *scheduler, uint64_t client)
@@ -137,12 +155,29 @@ static void leave(server_scheduler *scheduler, bool all)
     }
 }
 
+/* A prompt that starts alone keeps the others waiting for a whole step: gives those that are being
+ * read the moment they need. A client that is slow costs no more than that. Under the lock. */
+static void await_company(server_scheduler *scheduler)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += START_WAIT_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    while (scheduler->expected > 0 && scheduler->state.queued < scheduler->parallel &&
+           !scheduler->stopping)
+        if (pthread_cond_timedwait(&scheduler->wanted, &scheduler->mutex, &until) != 0) return;
+}
+
 /* Fills the free places; waits while there is nothing to do. False: stop. */
 static bool admit(server_scheduler *scheduler)
 {
     pthread_mutex_lock(&scheduler->mutex);
     for (;;) {
         leave(scheduler, scheduler->stopping);
+        if (scheduler->first && count_active(scheduler) == 0) await_company(scheduler);
         drop_waiting(scheduler);
         server_sequence *place;
         server_job *job;
@@ -321,7 +356,11 @@ sluice_status server_scheduler_start(server *s, server_scheduler **out, sluice_e
     scheduler->parallel = s->options.parallel;
     scheduler->last = &scheduler->first;
     pthread_mutex_init(&scheduler->mutex, NULL);
-    pthread_cond_init(&scheduler->wanted, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&scheduler->wanted, &attributes);
+    pthread_condattr_destroy(&attributes);
     sluice_status status = open_parts(scheduler, err);
     sluice_engine_stats(s->engine, &scheduler->state.engine);
     if (status == SLUICE_OK && pthread_create(&scheduler->thread, NULL, run, scheduler) != 0) {

@@ -23,6 +23,12 @@ sluice_status server_scheduler_start(server *s, server_scheduler **out, sluice_e
 /* Shares the job until it has ended. err: the queue is full, or the server is going down. */
 bool server_scheduler_submit(server_scheduler *scheduler, server_job *job, server_error *err);
 
+/* A request is being read that may bring jobs; it has brought them, or will not. While nothing runs
+ * the scheduler waits some milliseconds for those that are on their way, so that requests which
+ * come together begin together and share what their prompts read. */
+void server_scheduler_expect(server_scheduler *scheduler);
+void server_scheduler_came(server_scheduler *scheduler);
+
 /* No more jobs from now on. */
 void server_scheduler_drain(server_scheduler *scheduler);
 bool server_scheduler_is_idle(server_scheduler *scheduler);
