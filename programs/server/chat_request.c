@@ -230,6 +230,23 @@ static void read_format(const server_fields *fields, server_chat *chat)
         server_field_refuse(&format, "type", "must be text, json_object or json_schema");
 }
 
+/* GBNF, as llama.cpp's server takes it. Tools and formats are grammars of their own. */
+static void read_grammar(const server_fields *fields, server_chat *chat)
+{
+    const char *source = NULL;
+    server_field_string(fields, "grammar", &source);
+    if (!source) return;
+    if (chat->format != SLUICE_ANSWER_TEXT)
+        server_field_refuse(fields, "grammar", "is not supported together with response_format");
+    else if (chat->tools)
+        server_field_refuse(fields, "grammar", "is not supported together with tools");
+    if (fields->err->status) return;
+    chat->format = SLUICE_ANSWER_GBNF;
+    chat->schema = strdup(source);
+    if (!chat->schema)
+        server_error_set(fields->err, 503, "overloaded", NULL, "no memory for the request");
+}
+
 /* Three ways to say the same; they must not contradict each other. */
 static void read_thinking(const server_fields *fields, server_chat *chat)
 {
@@ -277,6 +294,7 @@ void server_openai_chat_read(const server *s, json_t *request, server_chat *chat
                                         "tool_choice",
                                         "parallel_tool_calls",
                                         "response_format",
+                                        "grammar",
                                         "stop",
                                         "max_tokens",
                                         "max_completion_tokens",
@@ -313,6 +331,7 @@ void server_openai_chat_read(const server *s, json_t *request, server_chat *chat
     read_tools(&fields, chat);
     read_tool_choice(&fields, chat);
     read_format(&fields, chat);
+    read_grammar(&fields, chat);
     read_thinking(&fields, chat);
     read_limits(&fields, chat);
     read_stream(&fields, extra);

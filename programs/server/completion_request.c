@@ -86,11 +86,10 @@ static void read_prompts(const server *s, const server_fields *fields, server_co
 void server_completion_read(const server *s, json_t *request, server_completion *out,
                             server_error *err)
 {
-    static const char *const known[] = {"prompt",     "max_tokens",     "echo",
-                                        "logprobs",   "stop",           "stream",
-                                        "n",          "best_of",        "suffix",
-                                        "logit_bias", "stream_options", "model",
-                                        "user",       "metadata",       "safety_identifier",
+    static const char *const known[] = {"prompt",  "max_tokens", "echo",       "logprobs",
+                                        "grammar", "stop",       "stream",     "n",
+                                        "best_of", "suffix",     "logit_bias", "stream_options",
+                                        "model",   "user",       "metadata",   "safety_identifier",
                                         NULL};
     static const char *const option_names[] = {"include_usage", NULL};
     server_fields fields = server_fields_of(request, "", err);
@@ -104,6 +103,7 @@ void server_completion_read(const server *s, json_t *request, server_completion 
     server_field_only_value(&fields, "logit_bias", json_object());
     server_field_integer(&fields, "max_tokens", 0, INT32_MAX, &out->tokens_max);
     server_field_integer(&fields, "logprobs", 0, SERVER_TOP_MAX, &top);
+    server_field_string(&fields, "grammar", &out->grammar);
     server_field_bool(&fields, "echo", &out->echo);
     server_field_bool(&fields, "stream", &out->stream);
     json_t *options = server_field_object(&fields, "stream_options");
@@ -120,8 +120,21 @@ void server_completion_read(const server *s, json_t *request, server_completion 
         server_field_refuse(&fields, "stream", "is not supported with echo or with many prompts");
 }
 
+/* Every job owns its own. */
+static sluice_grammar *make_grammar(const char *source, server_error *err)
+{
+    sluice_grammar *grammar = NULL;
+    sluice_error why = {0};
+    sluice_answer answer = {.content = SLUICE_ANSWER_GBNF,
+                            .source = source,
+                            .source_length = strlen(source),
+                            .tool_choice = SLUICE_TOOLS_NONE};
+    if (sluice_grammar_new(&answer, &grammar, &why) != SLUICE_OK) server_error_from(err, &why);
+    return grammar;
+}
+
 server_job_request server_completion_job(const server *s, server_completion *completion, size_t i,
-                                         uint64_t client)
+                                         uint64_t client, server_error *err)
 {
     sluice_sampling base = {.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
     int64_t room = s->info->context - (int64_t)completion->prompts[i].count;
@@ -133,6 +146,7 @@ server_job_request server_completion_job(const server *s, server_completion *com
         .prompt_logprobs = completion->echo && completion->top >= 0,
         .client = client};
     completion->prompts[i] = (sluice_ids){0};
+    if (completion->grammar) job.grammar = make_grammar(completion->grammar, err);
     job.keep = job.tokens_max > 1 && !completion->echo;
     for (; job.n_stops < completion->stops.n_stops; job.n_stops++) {
         job.stops[job.n_stops] = strdup(completion->stops.stops[job.n_stops]);

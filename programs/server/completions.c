@@ -225,11 +225,12 @@ static completion *completion_open(server_request *request, server_completion *a
     c->include_usage = asked->include_usage;
     server_id(c->id, "cmpl-");
     for (size_t i = 0; i < asked->count && !err->status; i++) {
-        server_job_request r = server_completion_job(s, asked, i, server_request_client(request));
+        server_job_request r =
+            server_completion_job(s, asked, i, server_request_client(request), err);
         c->jobs[c->count++] = server_job_new(&r);
         if (!c->jobs[i])
             server_error_set(err, 503, "overloaded", NULL, "no memory for the request");
-        else
+        else if (!err->status)
             server_scheduler_submit(s->scheduler, c->jobs[i], err);
     }
     server_request_came(request);

@@ -91,6 +91,11 @@ refused /v1/completions prompt '{"prompt": [99999999]}'
 refused /v1/messages max_tokens "{$hello}"
 refused /v1/messages image '{"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "image"}]}]}'
 refused /v1/messages thinking "{\"max_tokens\": 1, $hello, \"thinking\": {\"type\": \"enabled\"}}"
+refused /v1/chat/completions 'grammar is not supported together with response_format' "{$hello, \"grammar\": \"root ::= [a]\", \"response_format\": {\"type\": \"json_object\"}}"
+refused /v1/chat/completions 'grammar is not supported together with tools' "{$hello, \"grammar\": \"root ::= [a]\", \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]}"
+refused /v1/chat/completions 'line 2' "{$hello, \"grammar\": \"root ::= a\\na ::= [b\"}"
+refused /v1/completions 'grammar must be a string' '{"prompt": "x", "grammar": {}}'
+refused /v1/completions 'root' '{"prompt": ["x", "y"], "grammar": "other ::= [a]"}'
 post /v1/chat/completions "{$hello, \"model\": \"gpt\"}"
 answer 404 '.error.code == "model_not_found"'
 jq -n '{messages: [{role: "user", content: ("word " * 9000)}]}' >"$scratch/long"
@@ -137,6 +142,15 @@ for i in 0 1 2 3 4 5 6 7; do
         jq -sc '[[.[].choices[0].delta.reasoning_content // ""], [.[].choices[0].delta.content // ""]] | map(add)' >"$scratch/together.$i"
     same "$scratch/alone.$i" "$scratch/together.$i" "the answer alone and in a batch of 8"
 done
+
+# Answers by a grammar of the request's own, whatever the model prefers.
+grammar='root ::= "<" [a-z]{4} ":" ("yes" | "no") ">"'
+for thinking in true false; do
+    post /v1/chat/completions "$(jq -nc --arg g "$grammar" --argjson t $thinking '{messages: [{role: "user", content: "Hello"}], grammar: $g, enable_thinking: $t, max_tokens: 200, seed: 7}')"
+    answer 200 '.choices[0].finish_reason == "stop" and (.choices[0].message.content | test("^<[a-z]{4}:(yes|no)>$")) and (.choices[0].message | has("reasoning_content")) == $t' --argjson t $thinking
+done
+post /v1/completions "$(jq -nc --arg g "$grammar" '{prompt: ["One", "Two"], grammar: $g, max_tokens: 40, logprobs: 1}')"
+answer 200 '(.choices | length) == 2 and all(.choices[]; .finish_reason == "stop" and (.text | test("^<[a-z]{4}:(yes|no)>$")))'
 
 # Turn n of a conversation prefills only what is new, and replays earlier answers as sampled.
 echo '[{"role": "system", "content": "You answer with a number."}]' >"$scratch/messages"

@@ -87,7 +87,7 @@ static void read_completion(json_t *body, server_error *err)
     server_completion_read(&subject, body, &asked, err);
     if (!err->status && (asked.count == 0 || asked.prompts[0].count == 0)) abort();
     if (!err->status) {
-        server_job_request job = server_completion_job(&subject, &asked, 0, 0);
+        server_job_request job = server_completion_job(&subject, &asked, 0, 0, err);
         if (job.tokens_max < 0 || (size_t)job.tokens_max + job.prompt.count > 4096) abort();
         server_job_request_free(&job);
     }
