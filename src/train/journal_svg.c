@@ -56,11 +56,13 @@ static void axes(const frame *f, const char *title)
     text(f, LEFT, 24, "start", title);
     for (int i = 0; i <= TICKS; i++) {
         const double loss = f->loss_max * i / TICKS;
-        const double step = f->step_min + (f->step_max - f->step_min) * i / TICKS;
         snprintf(label, sizeof label, "%.3g", loss);
         fprintf(f->out, "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#ddd\"/>\n",
                 LEFT, WIDTH - RIGHT, y_of(f, loss), y_of(f, loss));
         text(f, LEFT - 8, y_of(f, loss) + 4, "end", label);
+    }
+    const double unit = fmax(1.0, ceil(round_up(f->step_max - f->step_min) / TICKS));
+    for (double step = ceil(f->step_min / unit) * unit; step <= f->step_max; step += unit) {
         snprintf(label, sizeof label, "%.0f", step);
         text(f, x_of(f, (int32_t)step), HEIGHT - BOTTOM + 18, "middle", label);
     }
