@@ -87,9 +87,21 @@ static void attention_weigh(const sluice_attention_tile *t, int32_t i, int32_t s
     t->sums.sum[i] += v16_reduce_add(v16_add(low, high));
 }
 
+/* Where a block begins among keys or values, and how many bytes n positions take. */
+static inline const void *attention_at(const sluice_attention_tile *t, const void *from,
+                                       int32_t begin)
+{
+    return (const char *)from + (size_t)begin * (size_t)t->head_dim * sluice_kv_element(t->kv);
+}
+
+static inline int64_t attention_bytes(const sluice_attention_tile *t, int32_t positions)
+{
+    return (int64_t)positions * t->head_dim * (int64_t)sluice_kv_element(t->kv);
+}
+
 /* acc of rows [row, row + rows) += weights times the first `seen` values of a block. */
-static inline void attention_mix(const sluice_attention_tile *t, const float *values, int32_t row,
-                                 int32_t rows, int32_t seen)
+static inline void attention_mix(const sluice_attention_tile *t, const float *values, int32_t begin,
+                                 int32_t row, int32_t rows, int32_t seen)
 {
     const int64_t first = (int64_t)row * t->group;
     gemm(&(sluice_gemm){.m = rows * t->group,
@@ -103,7 +115,9 @@ static inline void attention_mix(const sluice_attention_tile *t, const float *va
                         .b_block = 16,
                         .c = t->sums.acc + first * t->head_dim,
                         .c_row = t->head_dim,
-                        .accumulate = 1});
+                        .accumulate = 1,
+                        .ahead = attention_at(t, t->k, begin + 64),
+                        .ahead_bytes = begin + 64 < t->end ? attention_bytes(t, 64) : 0});
 }
 
 static void attention_block(const sluice_attention_tile *t, int32_t begin)
@@ -127,7 +141,9 @@ static void attention_block(const sluice_attention_tile *t, int32_t begin)
                         .b_row = 16,
                         .b_block = (int64_t)16 * t->head_dim,
                         .c = t->scores + first * 64,
-                        .c_row = 64});
+                        .c_row = 64,
+                        .ahead = attention_at(t, t->v, begin),
+                        .ahead_bytes = attention_bytes(t, end - begin)});
     for (int32_t r = row; r < t->rows; r++) {
         const int32_t seen = attention_seen(t, begin, r);
         for (int32_t h = 0; h < t->group; h++) {
@@ -136,10 +152,10 @@ static void attention_block(const sluice_attention_tile *t, int32_t begin)
     }
     const float *values = attention_wide(t, t->v, at, (end - begin) * t->head_dim);
     while (row < t->rows && attention_seen(t, begin, row) < 64) {
-        attention_mix(t, values, row, 1, attention_seen(t, begin, row));
+        attention_mix(t, values, begin, row, 1, attention_seen(t, begin, row));
         row++;
     }
-    if (row < t->rows) attention_mix(t, values, row, t->rows - row, 64);
+    if (row < t->rows) attention_mix(t, values, begin, row, t->rows - row, 64);
 }
 
 static void attention(const sluice_attention_tile *t)

@@ -19,6 +19,7 @@ typedef struct gdn_job {
     const sluice_layer_state *states;
     const sluice_cpu_tile *tiles;
     int32_t conv_groups;
+    int32_t heads; /* consecutive ones in a task: a step of one row asks for the next one's state */
 } gdn_job;
 
 static float *state_at(const sluice_layer_state *state, size_t offset)
@@ -98,9 +99,9 @@ static void move_window(const gdn_job *job, int32_t segment, int32_t share)
     }
 }
 
-static void head_task(void *context, int32_t task, int worker)
+/* Value head `task % v_heads` of a segment; more: the next one follows. */
+static void run_head(const gdn_job *job, int32_t task, int worker, bool more)
 {
-    const gdn_job *job = context;
     const sluice_cpu *cpu = job->cpu;
     const sluice_geometry *g = &cpu->geometry;
     const sluice_cpu_scratch *s = &cpu->scratch;
@@ -113,6 +114,7 @@ static void head_task(void *context, int32_t task, int worker)
         sluice_gdn_head_of(g, h, s->mixed + (int64_t)at->row * sluice_gdn_channels(g), s->g + gates,
                            s->beta + gates, s->o + at->row * values);
     head.s = state_at(state, state->s) + (int64_t)h * g->gdn_k_dim * g->gdn_v_dim;
+    if (more) head.ahead = head.s + (int64_t)g->gdn_k_dim * g->gdn_v_dim;
     head.scratch = s->workers[worker].gdn;
     sluice_gdn_head_run(cpu->ops, head, at->position, at->count);
     float *o = head.o;
@@ -122,6 +124,25 @@ static void head_task(void *context, int32_t task, int worker)
                                 g->gdn_v_dim);
     }
     move_window(job, segment, h);
+}
+
+static void head_task(void *context, int32_t task, int worker)
+{
+    const gdn_job *job = context;
+    const int32_t begin = task * job->heads, end = begin + job->heads;
+    for (int32_t i = begin; i < end; i++) {
+        run_head(job, i, worker, i + 1 < end);
+    }
+}
+
+/* How many heads of a single row a task takes: a divisor, and four tasks a thread at least. */
+static int32_t heads_of_task(const sluice_cpu *cpu)
+{
+    int32_t heads = cpu->geometry.gdn_v_heads / (4 * cpu->threads);
+    while (heads > 1 && cpu->geometry.gdn_v_heads % heads) {
+        heads--;
+    }
+    return heads > 1 ? heads : 1;
 }
 
 void sluice_cpu_gdn(sluice_backend *be, const sluice_gdn_weights *w, const sluice_segment *segments,
@@ -143,7 +164,8 @@ void sluice_cpu_gdn(sluice_backend *be, const sluice_gdn_weights *w, const sluic
     job.conv_groups = (2 * g->gdn_k_heads + g->gdn_v_heads + CONV_HEADS - 1) / CONV_HEADS;
     sluice_cpu_run(cpu, conv_task, &job, tiles * job.conv_groups,
                    (int64_t)n * sluice_gdn_channels(g) * 8);
-    sluice_cpu_run(cpu, head_task, &job, n_segments * g->gdn_v_heads,
+    job.heads = n == n_segments ? heads_of_task(cpu) : 1;
+    sluice_cpu_run(cpu, head_task, &job, n_segments * g->gdn_v_heads / job.heads,
                    (int64_t)n * g->gdn_v_heads * g->gdn_v_dim * g->gdn_k_dim * 3);
 
     const sluice_weight *const out_readers[] = {&w->out};

@@ -11,6 +11,13 @@
 
 #define GDN_COLUMNS 4 /* times 16 lanes */
 
+/* What is read after the columns before this one: the head's next, then another head's. */
+static inline const float *gdn_ahead(const sluice_gdn_head *h, int32_t column)
+{
+    if (column < h->v_dim) return h->s + column;
+    return h->ahead ? h->ahead : h->s;
+}
+
 /* Columns [column, column + 16 * blocks) of one position; lanes < 16 only where blocks is 1. */
 static inline __attribute__((always_inline)) void gdn_columns(const sluice_gdn_head *h, int32_t row,
                                                               int32_t column, float decay,
@@ -50,7 +57,12 @@ static inline __attribute__((always_inline)) void gdn_columns(const sluice_gdn_h
         sum[j] = v16_zero();
     }
     s = h->s + column;
-    for (int32_t i = 0; i < h->k_dim; i++, s += h->v_dim) {
+    const float *ahead = gdn_ahead(h, column + 16 * blocks);
+    for (int32_t i = 0; i < h->k_dim; i++, s += h->v_dim, ahead += h->v_dim) {
+#pragma GCC unroll 8
+        for (int j = 0; j < blocks; j++) {
+            __builtin_prefetch(ahead + j * 16, 0, 2);
+        }
         const v16f key = v16_set1(k[i]);
         const v16f query = v16_set1(q[i]);
 #pragma GCC unroll 8

@@ -5,11 +5,14 @@
 #ifndef SLUICE_KERNELS_GEMM_BODY_H
 #define SLUICE_KERNELS_GEMM_BODY_H
 
+#include <stddef.h>
+
 #include "kernels/ops.h"
 #include "kernels/v16.h"
 
-static inline __attribute__((always_inline)) void
-gemm_tile(const sluice_gemm *g, int32_t i, int32_t block, const int rows, const int blocks)
+static inline __attribute__((always_inline)) void gemm_tile(const sluice_gemm *g, int32_t i,
+                                                            int32_t block, const int rows,
+                                                            const int blocks, const char *ahead)
 {
     const float *a = g->a + i * g->a_row;
     const float *b = g->b + block * g->b_block;
@@ -24,6 +27,7 @@ gemm_tile(const sluice_gemm *g, int32_t i, int32_t block, const int rows, const 
     }
     for (int32_t k = 0; k < g->k; k++) {
         v16f line[GEMM_BLOCKS];
+        if (ahead) __builtin_prefetch(ahead + (int64_t)k * 64, 0, 2);
 #pragma GCC unroll 8
         for (int j = 0; j < blocks; j++) {
             line[j] = v16_load(b + j * g->b_block);
@@ -64,29 +68,43 @@ static void gemm_tail(const sluice_gemm *g)
     }
 }
 
+/* The next tile; a line of what is ahead for each of its steps. */
+static inline __attribute__((always_inline)) void gemm_next(const sluice_gemm *g, int32_t i,
+                                                            int32_t block, const int rows,
+                                                            const int blocks, int64_t *asked)
+{
+    if (*asked < g->ahead_bytes) {
+        gemm_tile(g, i, block, rows, blocks, (const char *)g->ahead + *asked);
+        *asked += (int64_t)g->k * 64;
+    } else {
+        gemm_tile(g, i, block, rows, blocks, NULL);
+    }
+}
+
 static inline __attribute__((always_inline)) void gemm_rows(const sluice_gemm *g, int32_t i,
-                                                            const int rows)
+                                                            const int rows, int64_t *asked)
 {
     const int32_t blocks = g->n / 16;
     int32_t block = 0;
     for (; block + GEMM_BLOCKS <= blocks; block += GEMM_BLOCKS) {
-        gemm_tile(g, i, block, rows, GEMM_BLOCKS);
+        gemm_next(g, i, block, rows, GEMM_BLOCKS, asked);
     }
     for (; block < blocks; block++) {
-        gemm_tile(g, i, block, rows, 1);
+        gemm_next(g, i, block, rows, 1, asked);
     }
 }
 
 static void gemm(const sluice_gemm *g)
 {
     int32_t i = 0;
+    int64_t asked = 0;
     for (; i + GEMM_ROWS <= g->m; i += GEMM_ROWS) {
-        gemm_rows(g, i, GEMM_ROWS);
+        gemm_rows(g, i, GEMM_ROWS, &asked);
     }
     for (; i + 2 <= g->m; i += 2) {
-        gemm_rows(g, i, 2);
+        gemm_rows(g, i, 2, &asked);
     }
-    if (i < g->m) gemm_rows(g, i, 1);
+    if (i < g->m) gemm_rows(g, i, 1, &asked);
     if (g->n % 16) gemm_tail(g);
 }
 

@@ -29,6 +29,8 @@ typedef struct sluice_gemm {
     float *c;
     int64_t c_row;
     int32_t accumulate;
+    const void *ahead; /* what the caller reads next: asked for from memory meanwhile; or NULL */
+    int64_t ahead_bytes;
 } sluice_gemm;
 
 /* What a chunk of positions gives for each of some query vectors, not normalised: max is the
@@ -64,8 +66,9 @@ typedef struct sluice_gdn_head {
     int64_t v_row;
     const float *g, *beta; /* [rows]; stride gate_row */
     int64_t gate_row;
-    float *s; /* [k_dim, v_dim] */
-    float *o; /* [rows, v_dim]; stride o_row */
+    float *s;           /* [k_dim, v_dim] */
+    const float *ahead; /* the state that the caller needs next, asked for meanwhile; or NULL */
+    float *o;           /* [rows, v_dim]; stride o_row */
     int64_t o_row;
     float *scratch; /* sluice_gdn_scratch(k_dim, v_dim) floats, 64-byte aligned */
 } sluice_gdn_head;
