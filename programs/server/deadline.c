@@ -1,6 +1,7 @@
 /* Deadlines of connections; see deadline.h. */
 #include "server/deadline.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -13,7 +14,8 @@ struct server_deadline {
     int socket;
     time_t since; /* of the client's turn; 0: ours */
     const char *late;
-    bool told; /* its connection is over, and nobody's turn any more */
+    bool spoke; /* it has sent a first line */
+    bool told;  /* its connection is over, and nobody's turn any more */
 };
 
 struct server_deadlines {
@@ -37,9 +39,9 @@ static time_t now(void)
 }
 
 /* Closed for sending first: what the client still sends must not discard what it is told. */
-static void tell(server_deadlines *d, server_deadline *at)
+static void tell(server_deadlines *d, server_deadline *at, const char *response)
 {
-    if (send(at->socket, at->late, strlen(at->late), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+    if (send(at->socket, response, strlen(response), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
         atomic_fetch_add(d->counter, 1);
     shutdown(at->socket, SHUT_WR);
     at->told = true;
@@ -50,7 +52,7 @@ static void look(server_deadlines *d, server_deadline *at)
 {
     if (!at->since || now() - at->since <= (at->told ? TOLD_SECONDS : d->seconds)) return;
     if (at->late && !at->told)
-        tell(d, at);
+        tell(d, at, at->late);
     else
         shutdown(at->socket, SHUT_RDWR);
 }
@@ -143,6 +145,41 @@ static void set(server_deadlines *d, server_deadline *deadline, time_t since, co
         deadline->late = late;
     }
     pthread_mutex_unlock(&d->mutex);
+}
+
+void server_deadline_spoke(server_deadlines *d, server_deadline *deadline)
+{
+    if (!deadline) return;
+    pthread_mutex_lock(&d->mutex);
+    deadline->spoke = true;
+    pthread_mutex_unlock(&d->mutex);
+}
+
+/* NULL: none, or several. */
+static server_deadline *only_silent(const server_deadlines *d)
+{
+    server_deadline *found = NULL;
+    for (server_deadline *at = d->first; at; at = at->next) {
+        if (at->spoke) continue;
+        if (found) return NULL;
+        found = at;
+    }
+    return found;
+}
+
+void server_deadline_refuse(server_deadlines *d, server_deadline *deadline, const char *response)
+{
+    char rest[4096];
+    pthread_mutex_lock(&d->mutex);
+    if (!deadline) deadline = only_silent(d);
+    if (deadline && !deadline->told) tell(d, deadline, response);
+    pthread_mutex_unlock(&d->mutex);
+    if (!deadline) return;
+    /* The watching thread ends this too: it shuts down who was told and stays. */
+    struct pollfd more = {.fd = deadline->socket, .events = POLLIN};
+    while (poll(&more, 1, (TOLD_SECONDS + 2) * 1000) > 0 &&
+           recv(deadline->socket, rest, sizeof rest, MSG_DONTWAIT) > 0)
+        ;
 }
 
 void server_deadline_sends(server_deadlines *d, server_deadline *deadline, const char *late)

@@ -24,6 +24,9 @@ void server_deadlines_free(server_deadlines *deadlines); /* after all connection
 server_deadline *server_deadline_begin(server_deadlines *deadlines, int socket);
 void server_deadline_end(server_deadlines *deadlines, server_deadline *deadline);
 
+/* It has sent the first line of a request. */
+void server_deadline_spoke(server_deadlines *deadlines, server_deadline *deadline);
+
 /* Whose turn begins now; without a deadline (NULL) nothing happens.
  * sends: the client's, to send a request. late: the whole HTTP response for one that does not get
  *     done, which must outlive the deadlines; NULL: none, as between requests.
@@ -33,5 +36,11 @@ void server_deadline_sends(server_deadlines *deadlines, server_deadline *deadlin
                            const char *late);
 void server_deadline_takes(server_deadlines *deadlines, server_deadline *deadline);
 void server_deadline_ours(server_deadlines *deadlines, server_deadline *deadline);
+
+/* Tells a client at once, and takes what it still sends until it closes the connection, for seconds
+ * at most. NULL: the one connection that has not sent a first line; if there are several, none is
+ * told. Only from the connection's own thread. */
+void server_deadline_refuse(server_deadlines *deadlines, server_deadline *deadline,
+                            const char *response);
 
 #endif

@@ -17,6 +17,7 @@
 #include "server/deadline.h"
 #include "server/hash.h"
 #include "server/listen.h"
+#include "server/refusal.h"
 #include "server/routes.h"
 #include "server/scheduler.h"
 
@@ -305,8 +306,11 @@ static server_request *request_new(server_http *http, struct MHD_Connection *con
 static void *on_path(void *context, const char *path, struct MHD_Connection *connection)
 {
     server_http *http = context;
-    server_deadline_sends(http->deadlines, deadline_of(connection),
-                          http->late[server_route_api(path)].bytes);
+    server_deadline *deadline = deadline_of(connection);
+    server_api api = server_route_api(path);
+    server_refusal_speaks(deadline, api);
+    server_deadline_spoke(http->deadlines, deadline);
+    server_deadline_sends(http->deadlines, deadline, http->late[api].bytes);
     return NULL;
 }
 
@@ -377,29 +381,21 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     }
 }
 
-/* What libmicrohttpd says is about clients that do not speak HTTP: not worth a line each. */
+/* What libmicrohttpd says is about clients that do not speak HTTP: not worth a line each, but an
+ * answer. */
 static void on_log(void *context, const char *format, va_list args)
 {
-    (void)context;
-    (void)format;
-    (void)args;
+    const server_http *http = context;
+    server_refusal_log(http->deadlines, format, args);
 }
 
 /* What a client is told that does not get its request sent. */
 static void make_late(server_http *http, server_api api)
 {
     server_error err = {0};
-    server_buffer body = {0}, *out = &http->late[api];
     server_error_set(&err, 408, "request_timeout", NULL,
                      "the request took longer than %d s to come", http->server->options.timeout_s);
-    server_buffer_json(&body, server_error_json(api, &err));
-    server_buffer_printf(out,
-                         "HTTP/1.1 %d Request Timeout\r\nContent-Type: application/json\r\n"
-                         "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-                         server_error_status(api, &err), body.length);
-    server_buffer_append(out, body.bytes ? body.bytes : "", body.length);
-    if (out->failed || body.failed) server_buffer_free(out); /* it is cut off without a word */
-    server_buffer_free(&body);
+    server_refusal_response(api, &err, "Request Timeout", &http->late[api]);
 }
 
 static void http_free(server_http *http)
@@ -434,7 +430,7 @@ sluice_status server_http_start(server *s, server_http **out, int *port, sluice_
     http->daemon = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
             MHD_USE_ITC | MHD_USE_ERROR_LOG,
-        0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+        0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, http,
         MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)s->options.connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 << 10,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,

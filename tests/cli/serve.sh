@@ -120,6 +120,26 @@ slowly /v1/chat/completions '\r\n'
 json '.error.code == "request_timeout" and .error.type == "invalid_request_error"'
 slowly '/v1/messages?beta=true' ''
 json '.type == "error" and .error.type == "invalid_request_error"'
+# What libmicrohttpd refuses itself has the API's shape too.
+raw() { # raw STATUS FILTER REQUEST
+    exec 8<>"/dev/tcp/127.0.0.1/$port"
+    printf '%b' "$3" >&8 2>/dev/null || true
+    timeout 5 cat <&8 >"$scratch/late" || fail "a malformed request is not cut off"
+    exec 8>&- 8<&-
+    head -n 1 "$scratch/late" | grep -q "^HTTP/1.1 $1 " || fail "not $1: $(head -c 300 "$scratch/late")"
+    sed '1,/^\r$/d' "$scratch/late" >"$scratch/out"
+    json "$2"
+}
+head='Host: localhost\r\nContent-Type: application/json\r\n'
+openai='.error.type == "invalid_request_error"' anthropic='.type == "error" and .error.type == "invalid_request_error"'
+raw 400 "$openai" 'GET /health\r\n\r\n'
+raw 400 "$openai" 'GET /health HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n'
+raw 400 "$openai" "POST /v1/chat/completions HTTP/1.1\r\n${head}Content-Length: many\r\n\r\n{}"
+raw 400 "$anthropic" "POST /v1/messages HTTP/1.1\r\n${head}Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"
+raw 413 '.error.type == "request_too_large"' "POST /v1/messages HTTP/1.1\r\n${head}Content-Length: 99999999999999999999999\r\n\r\n"
+raw 414 "$openai" "GET /$(head -c 70000 /dev/zero | tr '\0' a) HTTP/1.1\r\n$head\r\n"
+raw 431 "$anthropic" "POST /v1/messages HTTP/1.1\r\n${head}X-Long: $(head -c 70000 /dev/zero | tr '\0' a)\r\n\r\n"
+raw 505 '.error.type == "server_error"' "GET /health HTTP/3.0\r\n$head\r\n"
 trap - PIPE
 get /health
 answer 200 '.active == 0'
