@@ -1,10 +1,13 @@
 #!/bin/bash
 # The whole Qwen3.5-397B-A17B, all 60 layers with random weights, on a machine with a large disk: plan, synth, bench.
-# bench/whole-397b.sh SLUICE WORKDIR [SECONDS]    needs about 235 GB of disk, root for the caps, and prints tables
+# bench/whole-397b.sh SLUICE WORKDIR [SECONDS [SETTING...]]    needs about 235 GB of disk, root for the caps, and prints tables
 #
-# Shrinks by itself: fewer layers where the disk is smaller, fewer settings where the time runs short.
+# Shrinks by itself: fewer layers where the disk is smaller, fewer settings where the time runs short. With the names of
+# settings it measures only those; a model that lies in WORKDIR already is used as it is.
 set -u
 sluice=$1 work=$2 limit=${3:-540}
+shift $(($# < 3 ? $# : 3))
+wanted=" $* "
 out=${OUT:-$work}
 mkdir -p "$work" "$out"
 left() { echo $((limit - SECONDS)); }
@@ -20,18 +23,20 @@ grep -m1 'model name' /proc/cpuinfo
 uname -r
 "$sluice" version
 
-for memory in 24GiB 48GiB; do
-    say "plan for $memory"
-    timeout 60 "$sluice" plan --geometry qwen3.5-397b --memory "$memory" --disk "$work" 2>&1 | head -40
-done
-
-say "synth"
-"$sluice" synth --geometry qwen3.5-397b --layers "$layers" --vocab 248320 --experts q4 --trunk q8 "$work/q397" 2>&1 | tail -2 || exit 1
+if [ ! -f "$work/q397/config.json" ]; then
+    for memory in 24GiB 48GiB; do
+        say "plan for $memory"
+        timeout 60 "$sluice" plan --geometry qwen3.5-397b --memory "$memory" --disk "$work" 2>&1 | head -40
+    done
+    say "synth"
+    "$sluice" synth --geometry qwen3.5-397b --layers "$layers" --vocab 248320 --experts q4 --trunk q8 "$work/q397" 2>&1 | tail -2 || exit 1
+fi
 du -sh "$work/q397"
 
 measure() { # NAME NEED_SECONDS ARGUMENTS: skipped when less time is left
     local name=$1 need=$2
     shift 2
+    [ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || return
     [ "$(left)" -lt "$need" ] && { echo "*** SKIPPED: $name: only $(left) s left"; return; }
     say "$name: sluice bench $*"
     timeout "$(left)" "$sluice" bench "$work/q397" --int8 "$@" --csv >"$out/$name.csv" 2>"$out/$name.err" || tail -3 "$out/$name.err"
@@ -44,5 +49,7 @@ measure cap48-k4 40 --cap 48GiB --memory 46GiB --k 4 --decode 6 --warmup 8 --rep
 # A prompt first, which reads the whole bank; everything after it is in memory. --memory is said because some
 # virtual machines show their memory only once it is touched.
 measure memory-k10 130 --memory 300GiB --decode 16 --warmup 1 --repetitions 1 --prefill 512
-measure cap48-prefill512 150 --cap 48GiB --memory 46GiB --decode 0 --prefill 512 --repetitions 1
+measure memory-k4 110 --memory 300GiB --k 4 --decode 16 --warmup 1 --repetitions 1 --prefill 512
+measure cap24-prefill 110 --cap 24GiB --memory 23GiB --decode 0 --warmup 1 --prefill 512 --repetitions 1
+measure cap48-prefill 110 --cap 48GiB --memory 46GiB --decode 0 --warmup 1 --prefill 512 --repetitions 1
 say "done"

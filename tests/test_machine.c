@@ -163,6 +163,30 @@ static void siblings_count_once_and_fast_cores_come_first(void **state)
     assert_int_equal(topology.threads, cores - 1);
 }
 
+static void a_cache_that_processors_share_counts_once(void **state)
+{
+    (void)state;
+    cpu_set_t allowed;
+    assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    int first = 0;
+    while (!CPU_ISSET(first, &allowed))
+        first++;
+    static sluice_topology topology;
+    sluice_topology_get(root, &topology);
+    assert_int_equal(topology.cache_bytes, 0);
+    char path[128], text[32];
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cache/index3/size", cpu);
+        if (CPU_ISSET(cpu, &allowed)) put(path, "307200K\n");
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cache/index3/shared_cpu_list",
+                 cpu);
+        snprintf(text, sizeof text, "%d-1023\n", first);
+        if (CPU_ISSET(cpu, &allowed)) put(path, text);
+    }
+    sluice_topology_get(root, &topology);
+    assert_int_equal(topology.cache_bytes, (uint64_t)300 << 20);
+}
+
 #define test_on_copy(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
 
 int main(void)
@@ -174,6 +198,7 @@ int main(void)
         test_on_copy(unreadable_meminfo_is_an_error_that_says_what_to_do),
         cmocka_unit_test(this_machine_has_memory_and_processors),
         test_on_copy(siblings_count_once_and_fast_cores_come_first),
+        test_on_copy(a_cache_that_processors_share_counts_once),
     };
     return cmocka_run_group_tests_name("machine", tests, NULL, NULL);
 }

@@ -38,7 +38,8 @@ sluice_status sluice_measure_disk(const char *path, const sluice_disk_options *o
 
 /* ---- memory ---- */
 
-/* All threads read through 256 MB again and again. threads 0: as many as an engine would use. */
+/* All threads read through 256 MB again and again, or through four times what the last-level cache
+ * holds if that is more and memory has room. threads 0: as many as an engine would use. */
 sluice_status sluice_measure_memory(int threads, double seconds, double *bytes_per_second,
                                     sluice_error *err);
 

@@ -43,6 +43,14 @@ static int first_sibling(const char *root, int cpu)
     return first < 0 ? cpu : (int)first;
 }
 
+/* The bytes of an L3 cache, told by the first processor that shares it; 0 for the others. */
+static uint64_t cache_of(const char *root, int cpu)
+{
+    const long kib = cpu_number(root, cpu, "cache/index3/size"); /* "32768K" */
+    const long first = cpu_number(root, cpu, "cache/index3/shared_cpu_list");
+    return kib > 0 && first == cpu ? (uint64_t)kib << 10 : 0;
+}
+
 static int faster_first(const void *a, const void *b)
 {
     const core *x = a, *y = b;
@@ -88,6 +96,7 @@ void sluice_topology_get(const char *root, sluice_topology *topology)
     for (int cpu = 0; cpu < limit; cpu++) {
         if (!CPU_ISSET(cpu, &allowed)) continue;
         topology->processors++;
+        topology->cache_bytes += cache_of(root, cpu);
         int first = first_sibling(root, cpu);
         if (first < 0 || first >= limit) first = cpu;
         if (seen[first]) continue;
