@@ -48,8 +48,8 @@ measure cap48-k10 60 --cap 48GiB --memory 46GiB --decode 6 --warmup 8 --repetiti
 measure cap48-k4 40 --cap 48GiB --memory 46GiB --k 4 --decode 6 --warmup 8 --repetitions 2 --prefill 0
 # A prompt first, which reads the whole bank; everything after it is in memory. --memory is said because some
 # virtual machines show their memory only once it is touched.
-measure memory-k10 130 --memory 300GiB --decode 16 --warmup 1 --repetitions 1 --prefill 512
-measure memory-k4 110 --memory 300GiB --k 4 --decode 16 --warmup 1 --repetitions 1 --prefill 512
+measure memory-k10 180 --memory 300GiB --decode 16 --warmup 1 --repetitions 1 --prefill 512
+measure memory-k4 160 --memory 300GiB --k 4 --decode 16 --warmup 1 --repetitions 1 --prefill 512
 measure cap24-prefill 110 --cap 24GiB --memory 23GiB --decode 0 --warmup 1 --prefill 512 --repetitions 1
 measure cap48-prefill 110 --cap 48GiB --memory 46GiB --decode 0 --warmup 1 --prefill 512 --repetitions 1
 say "done"

@@ -151,6 +151,7 @@ static int measure(const char *model, bench_args *args, const bench_plan *plan)
     int status = cli_container_locate(model, args->output.quiet, &path);
     if (status != CLI_OK) return status;
     if (!args->model.context) args->model.context = bench_context(plan);
+    args->model.prefault = true; /* what is measured is what lasts */
     status = cli_engine_open(model, &args->model, args->output.quiet, &engine);
     if (status == CLI_OK) {
         cli_progress progress = {.quiet = args->output.quiet};

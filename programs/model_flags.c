@@ -44,6 +44,9 @@ const cli_option cli_model_options[] = {
      "may be given again."},
     {"mlock", 0, CLI_FLAG, NULL, AT(mlock), 0, 0,
      "Lock the model's trunk into memory, so that it is never swapped out."},
+    {"prefault", 0, CLI_FLAG, NULL, AT(prefault), 0, 0,
+     "Take the cache's memory at the start, not as experts arrive: a later start, but the first "
+     "answers are as fast as those after them."},
     {"warm", 0, CLI_FLAG, NULL, AT(warm), 0, 0,
      "Begin with the experts in memory that earlier runs with --warm wanted most."},
     {"verify-reads", 0, CLI_FLAG, NULL, AT(verify_reads), 0, 0,
@@ -179,6 +182,7 @@ static sluice_engine_options engine_options(const cli_model_flags *flags, int32_
     options.n_expert_folders = flags->experts.n;
     options.warm_start = flags->warm;
     options.lock_trunk = flags->mlock;
+    options.prefault = flags->prefault;
     options.notice = notice;
     options.progress = show_conversion;
     options.interrupted = interrupted;

@@ -22,7 +22,7 @@ typedef struct cli_model_flags {
     void *routes_context;
     const char *cache_policy; /* NULL: the default */
     const char *lookahead;    /* a number or "off"; NULL: the default */
-    bool exact, int8, verify_reads, mlock, warm;
+    bool exact, int8, verify_reads, mlock, prefault, warm;
 } cli_model_flags;
 
 typedef struct cli_output_flags {

@@ -94,6 +94,7 @@ static void draw(scenario *s, uint64_t seed)
     s->options.verify_reads = below(s, 2);
     s->options.cache_policy = sluice_cache_policy_names()[below(s, policies)];
     s->options.lookahead = below(s, 3) ? below(s, 30) : -1;
+    s->options.prefault = seed % 2;
     draw_disk(s);
 }
 

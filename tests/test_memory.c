@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -85,6 +86,25 @@ static void refusal_by_the_system_is_not_charged(void **state)
     sluice_budget_free(budget);
 }
 
+static void touching_makes_all_pages_and_changes_nothing(void **state)
+{
+    unsigned char resident[3 * MIB / 4096];
+    unsigned char *memory;
+    void *a;
+    (void)state;
+    assert_int_equal(sluice_memory_new(NULL, 3 * MIB, "cache", &a, NULL), SLUICE_OK);
+    memory = a;
+    memory[5000] = 7;
+    sluice_memory_touch(memory + 100, 3 * MIB - 100);
+    assert_int_equal(mincore(memory, 3 * MIB, resident), 0);
+    for (size_t i = 0; i < sizeof resident; i++)
+        assert_true(resident[i] & 1);
+    for (size_t i = 0; i < 3 * MIB; i++)
+        assert_int_equal(memory[i], i == 5000 ? 7 : 0);
+    sluice_memory_touch(memory, 0);
+    sluice_memory_free(NULL, a, 3 * MIB, "cache");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -92,6 +112,7 @@ int main(void)
         cmocka_unit_test(budget_counts_by_tag_and_remembers_peaks),
         cmocka_unit_test(budget_refuses_with_tag_and_numbers_and_stays_usable),
         cmocka_unit_test(refusal_by_the_system_is_not_charged),
+        cmocka_unit_test(touching_makes_all_pages_and_changes_nothing),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

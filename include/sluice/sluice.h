@@ -62,6 +62,7 @@ typedef struct sluice_engine_options {
     const char *const *expert_folders;
     int32_t n_expert_folders;
     bool warm_start; /* begin with the experts that earlier runs with this option wanted most */
+    bool prefault;   /* take the expert cache's memory at the start, not as experts arrive */
     bool lock_trunk; /* keep the trunk from being swapped out (mlock) */
     const sluice_adapter_choice *adapters; /* added to the model, in this order */
     int32_t n_adapters;

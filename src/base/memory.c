@@ -16,6 +16,10 @@
 #define PAGE ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
 struct sluice_budget {
     pthread_mutex_t lock;
     uint64_t limit, used, peak;
@@ -180,6 +184,16 @@ sluice_status sluice_memory_lock(const void *memory, size_t bytes, const char *w
                        "%s: %.1f MB cannot be locked into memory, the limit is %.1f MB; raise it "
                        "(ulimit -l) or go without --mlock",
                        what, (double)bytes / 1e6, (double)limit.rlim_cur / 1e6);
+}
+
+void sluice_memory_touch(void *memory, size_t bytes)
+{
+    uintptr_t from = (uintptr_t)memory / PAGE * PAGE, to = (uintptr_t)memory + bytes;
+    if (!bytes || madvise((void *)from, to - from, MADV_POPULATE_WRITE) == 0) return;
+    volatile char *page = memory; /* before Linux 5.14 */
+    for (size_t at = 0; at < bytes; at += PAGE)
+        page[at] = page[at];
+    page[bytes - 1] = page[bytes - 1];
 }
 
 void sluice_memory_discard(void *memory, size_t bytes)

@@ -38,6 +38,9 @@ sluice_status sluice_memory_new(sluice_budget *budget, size_t bytes, const char 
 /* Keeps memory from being swapped out. SLUICE_NO_MEMORY says what the system's limit is. */
 sluice_status sluice_memory_lock(const void *memory, size_t bytes, const char *what,
                                  sluice_error *err);
+/* Makes the pages of a range, which otherwise come as it is first written to; what it holds stays,
+ * but nobody else may write to it meanwhile. */
+void sluice_memory_touch(void *memory, size_t bytes);
 /* Gives the pages of a range back to the system; it holds anything, or zeros, from then on and
  * takes pages again when it is written to. Only whole pages within the range go. */
 void sluice_memory_discard(void *memory, size_t bytes);

@@ -209,6 +209,7 @@ static sluice_status open_parts(sluice_engine *engine, const char *model, const 
     SLUICE_TRY(
         sluice_sampler_new(engine->model->config->vocab, engine->budget, &engine->sampler, err));
     SLUICE_TRY(open_experts(engine, err));
+    if (engine->options.prefault) sluice_experts_touch(engine->experts, engine->pool);
     SLUICE_TRY(open_warm(engine, err));
     engine->pressure = (sluice_pressure){
         .root = "",

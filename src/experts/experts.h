@@ -13,6 +13,7 @@
 #define SLUICE_EXPERTS_EXPERTS_H
 
 #include "base/memory.h"
+#include "base/pool.h"
 #include "base/status.h"
 #include "io/io.h"
 
@@ -114,6 +115,11 @@ void sluice_experts_settle(sluice_experts *experts);
 bool sluice_experts_resident(const sluice_experts *experts, int32_t layer, int32_t id);
 void sluice_experts_stats_get(const sluice_experts *experts, sluice_experts_stats *stats);
 int32_t sluice_experts_slots(const sluice_experts *experts);
+
+/* Makes the pages of all slots now, on all threads of the pool, instead of as records first come:
+ * reads into memory without pages are slow, the more so in a virtual machine whose host has to find
+ * them too (doc/measurements/streaming.md). Right after opening. */
+void sluice_experts_touch(sluice_experts *experts, sluice_pool *pool);
 
 /* Makes the cache smaller, giving the pages of what it evicts back to the system, or larger again,
  * up to what it was opened with. Records that are pinned or on their way stay, and slots_min slots

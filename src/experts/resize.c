@@ -1,8 +1,31 @@
-/* Giving the memory of slots back to the system, and taking it again.
+/* The pages of slots: taken at once, given back to the system, and taken again.
  *
  * The mapping stays as it is, so that nothing moves and growing cannot fail; a slot that is given
  * back is on a list of its own and has no pages. */
 #include "experts/cache.h"
+
+#define PIECE ((size_t)32 << 20)
+
+static size_t slots_bytes(const sluice_experts *experts)
+{
+    return (size_t)experts->n_slots * experts->slot_bytes;
+}
+
+static void touch_piece(void *context, int32_t task, int worker)
+{
+    const sluice_experts *experts = context;
+    const size_t begin = (size_t)task * PIECE, left = slots_bytes(experts) - begin;
+    (void)worker;
+    sluice_memory_touch(experts->memory + begin, left < PIECE ? left : PIECE);
+}
+
+void sluice_experts_touch(sluice_experts *experts, sluice_pool *pool)
+{
+    sluice_pool_run(pool, touch_piece, experts,
+                    (int32_t)((slots_bytes(experts) + PIECE - 1) / PIECE));
+    for (int32_t i = 0; i < experts->n_slots; i++)
+        experts->slots[i].touched = true;
+}
 
 static bool give_back_one(sluice_experts *experts)
 {
