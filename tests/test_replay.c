@@ -24,7 +24,7 @@
 
 static int64_t starts[STEPS + 1];
 static int32_t keys[STEPS * TOP_K];
-static const sluice_trace trace = {STEPS, KEYS, starts, keys};
+static const sluice_trace trace = {STEPS, KEYS, starts, keys, COUNT};
 
 /* Tokens go through the layers; experts are drawn skewed, and often again what was used lately. */
 static void draw_trace(uint64_t seed)
@@ -158,7 +158,7 @@ static void oracle_is_optimal(void **state)
             wanted[i] = (int32_t)sluice_rng_below(&rng, 6);
         }
         at[14] = 14;
-        const sluice_trace small = {14, 6, at, wanted};
+        const sluice_trace small = {14, 6, at, wanted, 0};
         sluice_cache_replay_result result;
         int slots = 2 + run % 3;
         assert_int_equal(sluice_cache_replay(&small, "oracle", slots, 0, &result, NULL), SLUICE_OK);
@@ -215,6 +215,59 @@ static void replay_predicts_the_cache(void **state)
     free(content);
 }
 
+static bool none_is_busy(const void *context, int32_t slot)
+{
+    (void)context;
+    (void)slot;
+    return false;
+}
+
+/* Two layers of three keys; 0 and 1 of the first and 3 and 4 of the second are resident, in slots
+ * 0, 1, 2 and 3. Key 1 is left out from the fourth round on. */
+static sluice_cache_policy *reuse_after(int rounds)
+{
+    const sluice_cache_sizes sizes = {4, 6, 3};
+    sluice_cache_policy *policy;
+    assert_int_equal(sluice_cache_policy_new("reuse", &sizes, &policy, NULL), SLUICE_OK);
+    for (int round = 0; round < rounds; round++)
+        for (int32_t slot = 0; slot < 4; slot++) {
+            int32_t key = slot + slot / 2;
+            if (slot % 2 == 0) policy->turn(policy, key);
+            if (round == 0)
+                policy->insert(policy, slot, key, true);
+            else if (slot != 1 || round < 3)
+                policy->use(policy, slot);
+        }
+    return policy;
+}
+
+static void reuse_gives_up_what_has_just_had_its_turn(void **state)
+{
+    (void)state;
+    sluice_cache_policy *policy = reuse_after(3);
+    assert_in_range(policy->evict(policy, none_is_busy, NULL), 2, 3);
+    policy->turn(policy, 0); /* the second layer is next */
+    assert_in_range(policy->evict(policy, none_is_busy, NULL), 0, 1);
+    policy->free(policy);
+}
+
+static void reuse_gives_up_what_is_left_out_most(void **state)
+{
+    (void)state;
+    sluice_cache_policy *policy = reuse_after(12);
+    assert_int_equal(policy->evict(policy, none_is_busy, NULL), 1);
+    assert_in_range(policy->evict(policy, none_is_busy, NULL), 2, 3);
+    policy->free(policy);
+}
+
+static void reuse_keeps_its_order_when_shares_are_scaled_anew(void **state)
+{
+    (void)state;
+    sluice_cache_policy *policy = reuse_after(20000);
+    assert_int_equal(policy->evict(policy, none_is_busy, NULL), 1);
+    policy->free(policy);
+}
+
 static void bad_traces_and_names_are_refused(void **state)
 {
     (void)state;
@@ -222,9 +275,9 @@ static void bad_traces_and_names_are_refused(void **state)
     sluice_error err;
     const int64_t at[] = {0, 2};
     const int32_t wanted[] = {0, 9};
-    const sluice_trace wild = {1, 9, at, wanted};
+    const sluice_trace wild = {1, 9, at, wanted, 0};
     assert_int_equal(sluice_cache_replay(&wild, "lru", 4, 0, &result, &err), SLUICE_BAD_INPUT);
-    const sluice_trace tame = {1, 10, at, wanted};
+    const sluice_trace tame = {1, 10, at, wanted, 0};
     assert_int_equal(sluice_cache_replay(&tame, "fancy", 4, 0, &result, &err), SLUICE_USAGE);
     assert_non_null(strstr(err.detail, "fancy"));
     assert_int_equal(sluice_cache_replay(&tame, "lru", 0, 0, &result, &err), SLUICE_USAGE);
@@ -241,6 +294,9 @@ int main(void)
         cmocka_unit_test(no_policy_beats_the_oracle_and_all_are_perfect_with_every_slot),
         cmocka_unit_test(oracle_is_optimal),
         cmocka_unit_test(replay_predicts_the_cache),
+        cmocka_unit_test(reuse_gives_up_what_has_just_had_its_turn),
+        cmocka_unit_test(reuse_gives_up_what_is_left_out_most),
+        cmocka_unit_test(reuse_keeps_its_order_when_shares_are_scaled_anew),
         cmocka_unit_test(bad_traces_and_names_are_refused),
     };
     return cmocka_run_group_tests_name("replay", tests, NULL, NULL);

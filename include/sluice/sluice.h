@@ -54,7 +54,8 @@ typedef struct sluice_engine_options {
     int32_t sessions;     /* keep memory aside for so many; 0: one. More may fail to open */
     const char *io;       /* "auto", "uring", "pread", "buffered", "mmap"; NULL is "auto" */
     bool verify_reads;    /* check the CRC32C of every record that is read */
-    const char *cache_policy; /* which experts stay: "lfru", "lru", "s3fifo"; NULL: the first */
+    const char
+        *cache_policy; /* which experts stay: "reuse", "lfru", "lru", "s3fifo"; NULL: the first */
     int32_t lookahead; /* experts of the next layer that are read on a guess while decoding; 0: the
                           default; negative: none */
     /* Folders besides the model's own that hold some or all of its expert files: for a model on

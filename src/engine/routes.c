@@ -115,7 +115,7 @@ sluice_status sluice_routes_replay(const sluice_routes *routes, const char *poli
                                    sluice_error *err)
 {
     const sluice_trace trace = {routes->info.steps, routes->info.layers * routes->info.experts,
-                                routes->starts, routes->keys};
+                                routes->starts, routes->keys, routes->info.experts};
     sluice_cache_replay_result result;
     SLUICE_TRY(sluice_cache_replay(&trace, policy, slots, first, &result, err));
     *requests = (int64_t)result.requests;

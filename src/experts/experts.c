@@ -55,6 +55,8 @@ void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_
         experts->ticket.layer = layer;
         experts->ticket.pending_first = experts->ticket.pending_end = 0;
         sluice_cache_pace_open(experts);
+        if (experts->policy->turn && n)
+            experts->policy->turn(experts->policy, key_of(experts, layer, ids[0]));
         for (int32_t i = 0; i < n; i++)
             demand_one(experts, layer, ids[i]);
         sluice_cache_drop_guesses(experts, layer);

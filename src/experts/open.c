@@ -164,6 +164,14 @@ static sluice_status take_tables(sluice_experts *experts, sluice_error *err)
     return SLUICE_OK;
 }
 
+/* Keys of every layer, if all have as many; else policies do not tell layers apart. */
+static int32_t layer_keys(const sluice_experts *experts)
+{
+    for (int32_t i = 1; i < experts->n_layers; i++)
+        if (experts->layers[i].count != experts->layers[0].count) return experts->n_keys;
+    return experts->layers[0].count;
+}
+
 static sluice_status fill_in(sluice_experts *experts, const sluice_experts_options *options,
                              sluice_error *err)
 {
@@ -175,8 +183,8 @@ static sluice_status fill_in(sluice_experts *experts, const sluice_experts_optio
     for (int32_t i = 0; i < options->n_layers; i++)
         SLUICE_TRY(open_layer(experts, &options->layers[i], i, err));
     SLUICE_TRY(take_tables(experts, err));
-    SLUICE_TRY(sluice_cache_policy_new(options->policy, experts->n_slots, experts->n_keys,
-                                       &experts->policy, err));
+    const sluice_cache_sizes sizes = {experts->n_slots, experts->n_keys, layer_keys(experts)};
+    SLUICE_TRY(sluice_cache_policy_new(options->policy, &sizes, &experts->policy, err));
     void *memory;
     SLUICE_TRY(sluice_memory_new(experts->budget, (size_t)experts->n_slots * experts->slot_bytes,
                                  TAG, &memory, err));

@@ -117,22 +117,23 @@ static void lfru_free(sluice_cache_policy *policy)
     free(self);
 }
 
-sluice_status sluice_cache_policy_lfru_new(int32_t slots, int32_t keys, sluice_cache_policy **out,
-                                           sluice_error *err)
+sluice_status sluice_cache_policy_lfru_new(const sluice_cache_sizes *sizes,
+                                           sluice_cache_policy **out, sluice_error *err)
 {
     lfru *self = calloc(1, sizeof *self);
     if (!self) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the cache policy");
-    self->policy = (sluice_cache_policy){"lfru", lfru_insert, lfru_use, lfru_evict, lfru_free};
-    self->half_life = HALF_LIFE * slots;
-    self->score = malloc((size_t)keys * sizeof *self->score);
-    self->key = malloc((size_t)slots * sizeof *self->key);
-    self->place = malloc((size_t)slots * sizeof *self->place);
-    self->heap = malloc((size_t)slots * sizeof *self->heap);
+    self->policy =
+        (sluice_cache_policy){"lfru", NULL, lfru_insert, lfru_use, lfru_evict, lfru_free};
+    self->half_life = HALF_LIFE * sizes->slots;
+    self->score = malloc((size_t)sizes->keys * sizeof *self->score);
+    self->key = malloc((size_t)sizes->slots * sizeof *self->key);
+    self->place = malloc((size_t)sizes->slots * sizeof *self->place);
+    self->heap = malloc((size_t)sizes->slots * sizeof *self->heap);
     if (!self->score || !self->key || !self->place || !self->heap) {
         lfru_free(&self->policy);
         return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the cache policy");
     }
-    for (int32_t i = 0; i < keys; i++)
+    for (int32_t i = 0; i < sizes->keys; i++)
         self->score[i] = (double)-INFINITY;
     *out = &self->policy;
     return SLUICE_OK;

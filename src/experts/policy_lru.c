@@ -41,13 +41,12 @@ static void lru_free(sluice_cache_policy *policy)
     free(policy);
 }
 
-sluice_status sluice_cache_policy_lru_new(int32_t slots, int32_t keys, sluice_cache_policy **out,
-                                          sluice_error *err)
+sluice_status sluice_cache_policy_lru_new(const sluice_cache_sizes *sizes,
+                                          sluice_cache_policy **out, sluice_error *err)
 {
-    (void)keys;
-    lru *self = calloc(1, sizeof *self + (size_t)slots * sizeof *self->links);
+    lru *self = calloc(1, sizeof *self + (size_t)sizes->slots * sizeof *self->links);
     if (!self) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the cache policy");
-    self->policy = (sluice_cache_policy){"lru", lru_insert, lru_use, lru_evict, lru_free};
+    self->policy = (sluice_cache_policy){"lru", NULL, lru_insert, lru_use, lru_evict, lru_free};
     self->order = SLUICE_INDEX_LIST_EMPTY;
     *out = &self->policy;
     return SLUICE_OK;

@@ -94,19 +94,19 @@ static void s3fifo_free(sluice_cache_policy *policy)
     free(self);
 }
 
-sluice_status sluice_cache_policy_s3fifo_new(int32_t slots, int32_t keys, sluice_cache_policy **out,
-                                             sluice_error *err)
+sluice_status sluice_cache_policy_s3fifo_new(const sluice_cache_sizes *sizes,
+                                             sluice_cache_policy **out, sluice_error *err)
 {
     s3fifo *self = calloc(1, sizeof *self);
     if (!self) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the cache policy");
     self->policy =
-        (sluice_cache_policy){"s3fifo", s3fifo_insert, s3fifo_use, s3fifo_evict, s3fifo_free};
+        (sluice_cache_policy){"s3fifo", NULL, s3fifo_insert, s3fifo_use, s3fifo_evict, s3fifo_free};
     self->small = self->main = SLUICE_INDEX_LIST_EMPTY;
-    self->small_target = slots / SMALL_SHARE > 0 ? slots / SMALL_SHARE : 1;
-    self->ghosts_max = slots;
-    self->left = calloc((size_t)keys, sizeof *self->left);
-    self->slots = calloc((size_t)slots, sizeof *self->slots);
-    self->links = calloc((size_t)slots, sizeof *self->links);
+    self->small_target = sizes->slots / SMALL_SHARE > 0 ? sizes->slots / SMALL_SHARE : 1;
+    self->ghosts_max = sizes->slots;
+    self->left = calloc((size_t)sizes->keys, sizeof *self->left);
+    self->slots = calloc((size_t)sizes->slots, sizeof *self->slots);
+    self->links = calloc((size_t)sizes->slots, sizeof *self->links);
     if (!self->left || !self->slots || !self->links) {
         s3fifo_free(&self->policy);
         return sluice_fail(err, SLUICE_NO_MEMORY, "no memory for the cache policy");

@@ -83,6 +83,8 @@ static void run_step(replay *self, bool counted, sluice_cache_replay_result *res
 {
     const sluice_trace *trace = self->trace;
     int64_t start = trace->starts[self->step], end = trace->starts[self->step + 1];
+    if (self->policy && self->policy->turn && start < end)
+        self->policy->turn(self->policy, trace->keys[start]);
     for (int64_t i = start; i < end; i++) {
         int32_t slot = self->slot_of[trace->keys[i]];
         if (slot < 0) continue;
@@ -139,8 +141,11 @@ static sluice_status prepare(replay *self, const char *policy, sluice_error *err
         if (taken) look_ahead(self, last);
         free(last);
     } else if (taken) {
-        SLUICE_TRY(sluice_cache_policy_new(policy, self->n_slots, self->trace->n_keys,
-                                           &self->policy, err));
+        const sluice_trace *trace = self->trace;
+        int32_t layer_keys = trace->layer_keys ? trace->layer_keys : trace->n_keys;
+        SLUICE_TRY(sluice_cache_policy_new(
+            policy, &(sluice_cache_sizes){self->n_slots, trace->n_keys, layer_keys}, &self->policy,
+            err));
     }
     if (!taken) return sluice_fail(err, SLUICE_NO_MEMORY, "no memory to replay the trace");
     for (size_t i = 0; i < keys; i++)

@@ -15,6 +15,7 @@ typedef struct sluice_trace {
     int32_t n_steps, n_keys;
     const int64_t *starts; /* [n_steps + 1] */
     const int32_t *keys;
+    int32_t layer_keys; /* of each layer; 0: layers are not told apart */
 } sluice_trace;
 
 typedef struct sluice_cache_replay_result {

@@ -14,12 +14,12 @@ cmp "$scratch/routes" "$scratch/out" || fail "stdout has another trace"
 
 run 0 bench cache "$SLUICE_SOURCE_DIR/bench/data/nano-routes.txt" --json
 json '.layers == 8 and .experts == 64 and .steps == 17880'
-json '[.results[] | select(.policy == "lfru") | .slots] == [32, 64, 96, 128, 192, 256, 384]'
+json '[.results[] | select(.policy == "reuse") | .slots] == [32, 64, 96, 128, 192, 256, 384]'
 # The oracle is never beaten, and more slots never hurt it.
 json '.results as $r | [$r[] | .hit_rate as $h | .slots as $s | $r[] | select(.policy == "oracle" and .slots == $s) | .hit_rate >= $h] | all'
 json '[.results[] | select(.policy == "oracle") | .hit_rate] | . == sort'
 run 0 bench cache "$scratch/routes" --csv
-[ "$(wc -l <"$scratch/out")" -eq $((1 + 4 * 7)) ] || fail "a header and 28 lines were expected"
+[ "$(wc -l <"$scratch/out")" -eq $((1 + 5 * 7)) ] || fail "a header and 35 lines were expected"
 run 0 bench cache "$scratch/routes"
 has out "oracle"
 
