@@ -1,14 +1,16 @@
 #!/bin/bash
 # What continuous batching gives when experts stream from disk: tokens per second of 1 stream and of N together, as CSV.
 #
-#   bench/serve-batch.sh SLUICE MODEL CACHE [STREAMS [TOKENS [apart|alike|same [OPTIONS OF SERVE...]]]]
+#   bench/serve-batch.sh SLUICE MODEL CACHE [STREAMS [TOKENS [apart|alike|same [ROUNDS [OPTIONS OF SERVE...]]]]]
 #
-# apart: every stream begins with other tokens and is drawn hot, so that streams share experts as seldom as the model's
-# routing lets them. alike: greedy answers to questions of one kind (Nano's word problems), as an evaluation or agents on
-# one code base ask. same: one question for all. The time is that of whole requests: prompts and their answers.
+# The same STREAMS x ROUNDS requests are answered one after the other, and then N at a time; their answers must be the same.
+# apart: every one goes on from another place of two books, drawn at temperature 1. alike: greedy answers to questions of
+# one kind (Nano's word problems), as an evaluation or agents on one code base ask. same: one question for all.
+# The time is that of whole requests: prompts and their answers.
 set -euo pipefail
-sluice=$1 model=$2 cache=$3 streams=${4:-8} tokens=${5:-48} kind=${6:-apart}
-shift $(($# < 6 ? $# : 6))
+sluice=$1 model=$2 cache=$3 streams=${4:-8} tokens=${5:-64} kind=${6:-apart} rounds=${7:-3}
+shift $(($# < 7 ? $# : 7))
+nano=$(dirname "$0")/../models/nano
 scratch=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$scratch"' EXIT
 "$sluice" serve "$model" --port 0 --parallel "$streams" --cache "$cache" --context 1024 --no-keep --quiet "$@" >"$scratch/out" &
@@ -18,39 +20,47 @@ until grep -q listening "$scratch/out"; do
     sleep 0.2
 done
 url=$(sed -n 's/^listening on //p' "$scratch/out")
+count=$((streams * rounds))
 
-metric() { curl -sf "$url/metrics" | sed -n "s/^sluice_$1 //p"; }
-ask() { # ask STREAM
-    path=completions line=$1
-    case $kind in
-    apart)
-        step=$((7 * ($1 % 3) + 5))
-        body="{\"prompt\": [$(seq -s, $(($1 * 97 + 11)) $step $(($1 * 97 + 11 + 15 * step)))], \"max_tokens\": $tokens, \"temperature\": 1, \"seed\": $1}"
-        ;;
-    *)
+body() { # body REQUEST
+    if [ "$kind" = apart ]; then
+        book=$nano/text/alice.txt
+        [ $(($1 % 2)) -eq 0 ] || book=$nano/text/a_christmas_carol.txt
+        text=$(grep -E '.{200}' "$book" | sed -n "$((1 + $1 * 5))p" | head -c 200 | jq -Rs .)
+        echo "{\"prompt\": $text, \"max_tokens\": $tokens, \"temperature\": 1, \"seed\": $1}"
+    else
+        line=$1
         [ "$kind" = alike ] || line=1
-        path=chat/completions
-        question=$(sed -n "${line}p" "$(dirname "$0")/../models/nano/tasks/word.jsonl" | jq -c .question)
-        body="{\"messages\": [{\"role\": \"user\", \"content\": $question}], \"max_tokens\": $tokens, \"temperature\": 0}"
-        ;;
-    esac
-    curl -sf -o "$scratch/answer.$1" -H 'Content-Type: application/json' "$url/v1/$path" -d "$body"
+        question=$(sed -n "${line}p" "$nano/tasks/word.jsonl" | jq -c .question)
+        echo "{\"messages\": [{\"role\": \"user\", \"content\": $question}], \"max_tokens\": $tokens, \"temperature\": 0}"
+    fi
 }
-measure() { # measure N
-    bytes=$(metric expert_bytes_read_total) wanted=$(metric expert_requests_total) hits=$(metric expert_hits_total)
+path=chat/completions
+[ "$kind" != apart ] || path=completions
+for i in $(seq "$count"); do
+    body "$i" >"$scratch/body.$i"
+    [ "$i" -eq 1 ] || echo next
+    printf 'url = "%s/v1/%s"\nheader = "Content-Type: application/json"\ndata = "@%s"\noutput = "%s"\nsilent\nfail\n' \
+        "$url" "$path" "$scratch/body.$i" "$scratch/answer.$i"
+done >"$scratch/requests"
+
+metric() { sed -n "s/^sluice_$1 //p" "$scratch/$2"; }
+measure() { # measure N: all requests, N at a time
+    curl -sf -o "$scratch/before" "$url/metrics"
     begun=$(date +%s.%N)
-    for i in $(seq "$1"); do ask "$i" & jobs[i]=$!; done
-    for i in $(seq "$1"); do wait "${jobs[i]}"; done
+    curl --no-progress-meter --parallel --parallel-immediate --parallel-max "$1" -K "$scratch/requests"
     ended=$(date +%s.%N)
+    curl -sf -o "$scratch/after" "$url/metrics"
+    for i in $(seq "$count"); do jq -c '.choices[0] | [.text, .message]' "$scratch/answer.$i"; done >"$scratch/answers.$1"
     made=$(jq -s 'map(.usage.completion_tokens) | add' "$scratch"/answer.*)
-    rm -f "$scratch"/answer.*
     jq -nr --arg model "$(basename "$model")" --arg cache "$cache" --arg kind "$kind" --argjson n "$1" --argjson made "$made" \
-        --argjson s "$(jq -n "$ended - $begun")" --argjson mb "$(jq -n "($(metric expert_bytes_read_total) - $bytes) / 1e6")" \
-        --argjson hit "$(jq -n "($(metric expert_hits_total) - $hits) / ($(metric expert_requests_total) - $wanted)")" \
-        '[$model, $cache, $kind, $n, $made, ($s * 1000 | round / 1000), ($made / $s * 100 | round / 100), ($mb / $made * 100 | round / 100), ($mb / $s / 10 | round / 100), ($hit * 1000 | round / 1000)] | join(",")'
+        --argjson s "$(jq -n "$ended - $begun")" --argjson steps "$(($(metric steps_total after) - $(metric steps_total before)))" \
+        --argjson mb "$(jq -n "($(metric expert_bytes_read_total after) - $(metric expert_bytes_read_total before)) / 1e6")" \
+        --argjson hit "$(jq -n "($(metric expert_hits_total after) - $(metric expert_hits_total before)) / ($(metric expert_requests_total after) - $(metric expert_requests_total before))")" \
+        'def round_to($n): . * $n | round / $n; [$model, $cache, $kind, $n, $made, $steps, ($s | round_to(1000)), ($made / $s | round_to(100)), ($mb / $made | round_to(100)), ($mb / $s / 1000 | round_to(100)), ($hit | round_to(1000))] | join(",")'
 }
-declare -a jobs
-echo "model,cache,kind,streams,tokens,seconds,tokens_s,mb_read_a_token,read_gb_s,hit_rate"
-measure 1 >"$scratch/warm" # what the first request alone has to do
+echo "model,cache,kind,streams,tokens,steps,seconds,tokens_s,mb_read_a_token,read_gb_s,hit_rate"
+measure "$streams" >"$scratch/warm" # what the first requests alone have to do
 measure 1
 measure "$streams"
+cmp -s "$scratch/answers.1" "$scratch/answers.$streams" || { echo "answers together differ from those alone" >&2; exit 1; }

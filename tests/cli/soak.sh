@@ -28,7 +28,14 @@ client() { # client NUMBER
 for i in $(seq "$clients"); do
     client "$i" &
 done
+resident() { awk '/^VmRSS/ { print $2 * 1024 }' "/proc/$server/status"; }
+if [ "$seconds" -ge 60 ]; then # by then the kept states and the allocator have taken what they take
+    sleep $((seconds / 3))
+    early=$(resident)
+fi
 wait_for_jobs
+late=$(resident)
+[ "$seconds" -lt 60 ] || [ "$late" -le $((early + early / 20)) ] || fail "resident memory grew from $early to $late bytes"
 cat "$scratch"/result.* >"$scratch/out"
 [ "$(grep -c '^bad' "$scratch/out")" -eq 0 ] || fail "$(grep '^bad' "$scratch/out" | head -n 3)"
 whole=$(grep -c '^whole' "$scratch/out") left=$(grep -c '^left' "$scratch/out" || true)
@@ -46,5 +53,5 @@ value() { sed -n "s/^sluice_$1 //p" "$scratch/out"; }
 [ "$(value memory_peak_bytes)" -le "$memory" ] || fail "$(value memory_peak_bytes) bytes are over the budget"
 [ "$(value kept_bytes)" -le 40000000 ] || fail "$(value kept_bytes) bytes of kept states"
 stop_server 0
-echo "$whole whole answers, $left clients that left"
+echo "$whole whole answers, $left clients that left, $(value requests_total) requests; resident ${early:-$late} bytes after a third of the time, $late at the end"
 passed
