@@ -21,6 +21,8 @@ static const cli_option text_options[] = {
      "Tokens from the start of a window to the next one's (a window)."},
     {"windows", 0, CLI_INTEGER, "N", AT(windows), 1, INT32_MAX,
      "Only the first N windows of each text (all)."},
+    {"special", 0, CLI_FLAG, NULL, AT(special), 0, 0,
+     "Let text such as <|im_start|> become the special token of that name: for conversations."},
     {0}};
 static const cli_option ppl_options[] = {
     {"out", 0, CLI_TEXT, "FILE", AT(out), 0, 0,
@@ -101,6 +103,7 @@ static sluice_eval_text_options text_plan(const eval_args *args, eval_progress *
                                       .stride = args->stride,
                                       .windows_max = args->windows,
                                       .batch = args->batch,
+                                      .special = args->special,
                                       .progress = eval_progress_show,
                                       .context = p};
 }

@@ -23,6 +23,13 @@ has out "alice.txt"
 run 0 eval ppl --text "$alice" --window 64 --stride 16 --windows 5 --json
 json '.all.predicted == 63 + 4 * 16'
 
+# Special tokens only where they are asked for.
+for i in 1 2 3 4 5 6 7 8; do printf '<|im_start|>user\nHello<|im_end|>\n'; done >"$scratch/talk"
+run 0 eval ppl --text "$scratch/talk" --window 32 --special --json
+json '.all.windows == 2' # 8 tokens each; as text they are more
+run 0 eval ppl --text "$scratch/talk" --window 32 --json
+json '.all.windows > 2'
+
 # A log of windows is gone on from, to the same bits, and refused where something else made it.
 run 0 eval ppl --text "$alice" --window 64 --windows 5 --out "$scratch/windows" --json
 cp "$scratch/out" "$scratch/whole"
