@@ -4,18 +4,19 @@
 # bench/quantisation.sh [SETTING...]: bf16; q4 q3 q2 (experts; the trunk at 4 bits), all2 (everything), each as NAME-plain and
 # NAME-ours, with groups of 32 as q2/32-ours and so on; mix2.5-ours and the like; without SETTING a list of them. From the
 # unquantised weights in $SLUICE_SHARED/nano/hf-bf16. Router and shared gate stay at 8 bits. SLUICE names the program
-# (build/sluice), SCRATCH a folder that is kept (a temporary one; 1 GB), in which what is there already is not made again.
+# (build/sluice), SCRATCH a folder that is kept (a temporary one; 2 GB), in which what is there already is not made again, so that
+# a run that was interrupted goes on.
 #
 # Importances: from text that the unquantised model wrote (bench/calibration-text.sh). Perplexity: all cold windows of 1024
-# tokens of each of BOOKS ("alice a_christmas_carol"). Tasks: ITEMS (200) of each of KINDS ("json tool code arith"), greedy,
-# thinking off, unconstrained.
+# tokens of each of BOOKS ("alice"). Tasks: ITEMS (200) of each of KINDS ("json tool code arith str"), greedy, thinking off,
+# unconstrained.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 SLUICE=${SLUICE:-$root/build/sluice}
 export SLUICE
 source=${SLUICE_SHARED:-$root/../shared}/nano/hf-bf16
 nano=$root/models/nano
-items=${ITEMS:-200} books=${BOOKS:-alice a_christmas_carol} kinds=${KINDS:-json tool code arith}
+items=${ITEMS:-200} books=${BOOKS:-alice} kinds=${KINDS:-json tool code arith str}
 command -v jq >/dev/null || { echo "jq is missing" >&2; exit 2; }
 [ -d "$source" ] || { echo "SKIPPED: $source is not there" >&2; exit 77; }
 scratch=${SCRATCH:-$(mktemp -d)}
@@ -26,7 +27,7 @@ trap 'exit 1' INT TERM
 importances() {
     [ -d "$scratch/bf16" ] || "$SLUICE" convert "$source" "$scratch/bf16" --quiet >/dev/null
     [ -s "$scratch/text" ] || {
-        "$root/bench/calibration-text.sh" "$scratch/bf16" >"$scratch/text.new"
+        SCRATCH=$scratch/samples "$root/bench/calibration-text.sh" "$scratch/bf16" >"$scratch/text.new"
         mv "$scratch/text.new" "$scratch/text"
     }
     [ -s "$scratch/importances" ] ||
@@ -59,7 +60,7 @@ row() { # row SETTING
     texts= files=
     for book in $books; do texts="$texts $nano/text/$book.txt"; done
     for kind in $kinds; do files="$files $nano/tasks/$kind.jsonl"; done
-    "$SLUICE" eval ppl "$model" --text $texts --json --quiet >"$model.ppl"
+    "$SLUICE" eval ppl "$model" --text $texts --batch 2 --out "$model.windows" --json --quiet >"$model.ppl"
     "$SLUICE" eval tasks "$model" --tasks $files --limit "$items" --batch 32 --out "$model.answers" --json --quiet >"$model.tasks"
     jq -rn --arg setting "$1" --arg flags "$(flags "$1")" --arg experts "$(cat "$model"/experts-*.safetensors | wc -c)" \
         --arg trunk "$(wc -c <"$model/trunk.safetensors")" --arg items "$items" --slurpfile ppl "$model.ppl" \

@@ -23,6 +23,9 @@ static const cli_option text_options[] = {
      "Only the first N windows of each text (all)."},
     {"special", 0, CLI_FLAG, NULL, AT(special), 0, 0,
      "Let text such as <|im_start|> become the special token of that name: for conversations."},
+    {"decode", 0, CLI_FLAG, NULL, AT(decode), 0, 0,
+     "Give tokens one at a time, as while answering: slow, and what shows the price of "
+     "--cache-bias."},
     {0}};
 static const cli_option ppl_options[] = {
     {"out", 0, CLI_TEXT, "FILE", AT(out), 0, 0,
@@ -104,6 +107,7 @@ static sluice_eval_text_options text_plan(const eval_args *args, eval_progress *
                                       .windows_max = args->windows,
                                       .batch = args->batch,
                                       .special = args->special,
+                                      .decode = args->decode,
                                       .progress = eval_progress_show,
                                       .context = p};
 }

@@ -15,7 +15,7 @@ typedef struct eval_args {
     cli_list texts, tasks;
     int32_t window, stride, windows, batch, limit, tokens, shots, seconds;
     const char *save, *against, *out, *folder, *split, *python;
-    bool think, run_code, special;
+    bool think, run_code, special, decode;
 } eval_args;
 
 #define EVAL_AT(field) offsetof(eval_args, field)

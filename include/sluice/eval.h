@@ -43,7 +43,10 @@ typedef struct sluice_eval_text_options {
      * exists, what it holds is not run again; made by another model or with other settings it is
      * refused. NULL: none. */
     const char *log;
-    bool special;                     /* text such as <|im_start|> becomes that special token */
+    bool special; /* text such as <|im_start|> becomes that special token */
+    /* Tokens go in one at a time, as while answering, instead of as prompts: slow, and what shows
+     * the price of a lever that depends on the cache. */
+    bool decode;
     sluice_eval_progress_fn progress; /* may be NULL */
     void *context;
 } sluice_eval_text_options;

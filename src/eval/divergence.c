@@ -145,7 +145,7 @@ static sluice_status compare(sluice_engine *engine, comparison *c,
     snprintf(id, sizeof id, "%08x", sluice_predictions_id(c->file));
     SLUICE_TRY(take_memory(c, err));
     if (options->log)
-        SLUICE_TRY(sluice_window_log_open(options->log, engine, &kind, c->windows, NULL, &c->scores,
+        SLUICE_TRY(sluice_window_log_open(options, engine, &kind, c->windows, NULL, &c->scores,
                                           &c->log, err));
     sluice_status status =
         sluice_pending_run(engine, c->windows, &c->scores, options, compare_row, c, err);

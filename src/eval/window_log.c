@@ -89,7 +89,8 @@ static sluice_status keep(void *context, const char *path, json_t *entry, int32_
     return SLUICE_OK;
 }
 
-sluice_status sluice_window_log_open(const char *path, const sluice_engine *engine,
+sluice_status sluice_window_log_open(const sluice_eval_text_options *options,
+                                     const sluice_engine *engine,
                                      const sluice_window_log_kind *kind,
                                      const sluice_windows *windows, const char *const *paths,
                                      sluice_scores *scores, sluice_window_log **out,
@@ -98,15 +99,16 @@ sluice_status sluice_window_log_open(const char *path, const sluice_engine *engi
     const sluice_model_info *info = sluice_engine_info(engine);
     char fingerprint[16];
     snprintf(fingerprint, sizeof fingerprint, "%08x", engine->model->fingerprint);
-    json_t *run = json_pack("{s:s, s:i, s:s, s:i, s:s, s:b, s:i, s:i, s:s*}", "evaluation",
-                            kind->evaluation, "version", 1, "fingerprint", fingerprint, "k",
-                            info->k, "lossy", info->lossy, "exact", engine->options.exact, "window",
-                            windows->window, "stride", windows->stride, "against", kind->against);
+    json_t *run =
+        json_pack("{s:s, s:i, s:s, s:i, s:s, s:b, s:b, s:i, s:i, s:s*}", "evaluation",
+                  kind->evaluation, "version", 1, "fingerprint", fingerprint, "k", info->k, "lossy",
+                  info->lossy, "exact", engine->options.exact, "decode", options->decode, "window",
+                  windows->window, "stride", windows->stride, "against", kind->against);
     sluice_window_log *log = calloc(1, sizeof *log);
     if (log) *log = (sluice_window_log){NULL, kind, windows, paths, scores};
     sluice_status status =
-        run && log ? sluice_log_open(path, run, keep, log, &log->log, err)
-                   : sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for a log", path);
+        run && log ? sluice_log_open(options->log, run, keep, log, &log->log, err)
+                   : sluice_fail(err, SLUICE_NO_MEMORY, "%s: no memory for a log", options->log);
     json_decref(run);
     if (status == SLUICE_OK)
         *out = log;

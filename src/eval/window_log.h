@@ -19,10 +19,12 @@ typedef struct sluice_window_log_kind {
     void *context;
 } sluice_window_log_kind;
 
-/* Fills scores of the windows that are in the log already. kind, windows, scores and paths (of the
- * texts; NULL: they have numbers alone) are kept by the caller until close. A file that another
- * model, setting or text made is SLUICE_USAGE, one that is no log SLUICE_BAD_INPUT. */
-sluice_status sluice_window_log_open(const char *path, const sluice_engine *engine,
+/* Opens options->log and fills scores of the windows that are in it already. kind, windows, scores
+ * and paths (of the texts; NULL: they have numbers alone) are kept by the caller until close. A
+ * file that another model, setting or text made is SLUICE_USAGE, one that is no log
+ * SLUICE_BAD_INPUT. */
+sluice_status sluice_window_log_open(const sluice_eval_text_options *options,
+                                     const sluice_engine *engine,
                                      const sluice_window_log_kind *kind,
                                      const sluice_windows *windows, const char *const *paths,
                                      sluice_scores *scores, sluice_window_log **out,

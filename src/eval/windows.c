@@ -124,6 +124,7 @@ typedef struct run {
     sluice_engine *engine;
     const sluice_windows *windows;
     int32_t batch, begin; /* the step's first window */
+    int32_t token;        /* of the windows that the step begins with */
     sluice_session **sessions;
     sluice_input *inputs;
     int32_t vocab;
@@ -132,11 +133,11 @@ typedef struct run {
     sluice_error *err;
 } run;
 
-static sluice_status on_logits(void *context, int32_t input, int32_t token, const float *logits)
+static sluice_status on_logits(void *context, int32_t input, int32_t at, const float *logits)
 {
     const run *r = context;
     const sluice_windows *w = r->windows;
-    int32_t window = r->begin + input;
+    int32_t window = r->begin + input, token = r->token + at;
     if (token == w->window - 1) return SLUICE_OK; /* predicts what lies behind the window */
     for (int32_t i = 0; i < r->vocab; i++)
         if (!isfinite(logits[i]))
@@ -151,19 +152,34 @@ static sluice_status on_logits(void *context, int32_t input, int32_t token, cons
     return r->on_row(r->context, &row, r->err);
 }
 
-static sluice_status run_batch(run *r, int32_t count)
+/* Tokens [r->token, + n) of each window. */
+static sluice_status run_tokens(run *r, int32_t count, int32_t n)
 {
     const sluice_windows *w = r->windows;
     for (int32_t i = 0; i < count; i++) {
         const sluice_window *window = &w->windows[r->begin + i];
-        sluice_session_clear(r->sessions[i]);
-        sluice_session_prompt(r->sessions[i], window->first);
+        int32_t from = window->first - r->token;
         r->inputs[i] = (sluice_input){.session = r->sessions[i],
-                                      .tokens = w->tokens + window->at,
-                                      .count = w->window,
-                                      .logits_from = window->first};
+                                      .tokens = w->tokens + window->at + r->token,
+                                      .count = n,
+                                      .logits_from = from < 0   ? 0
+                                                     : from < n ? from
+                                                                : n};
     }
     return sluice_engine_step(r->engine, r->inputs, count, on_logits, r, r->err);
+}
+
+static sluice_status run_batch(run *r, int32_t count, bool decode)
+{
+    const sluice_windows *w = r->windows;
+    int32_t n = decode ? 1 : w->window;
+    for (int32_t i = 0; i < count; i++) {
+        sluice_session_clear(r->sessions[i]);
+        sluice_session_prompt(r->sessions[i], w->windows[r->begin + i].first);
+    }
+    for (r->token = 0; r->token < w->window; r->token += n)
+        SLUICE_TRY(run_tokens(r, count, n));
+    return SLUICE_OK;
 }
 
 static sluice_status open_sessions(run *r)
@@ -185,7 +201,8 @@ static sluice_status run_all(run *r, const sluice_eval_text_options *options)
         if (options->progress && !options->progress(options->context, r->begin, count))
             return sluice_fail(r->err, SLUICE_CANCELLED, "stopped after %d of %d windows", r->begin,
                                count);
-        SLUICE_TRY(run_batch(r, r->batch < count - r->begin ? r->batch : count - r->begin));
+        int32_t n = r->batch < count - r->begin ? r->batch : count - r->begin;
+        SLUICE_TRY(run_batch(r, n, options->decode));
     }
     if (options->progress) options->progress(options->context, count, count);
     return SLUICE_OK;

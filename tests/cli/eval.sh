@@ -30,6 +30,17 @@ json '.all.windows == 2' # 8 tokens each; as text they are more
 run 0 eval ppl --text "$scratch/talk" --window 32 --json
 json '.all.windows > 2'
 
+# Decoding predicts what prompts do (the recurrence in blocks and by steps differ in the last bits), and only decoding
+# shows what a lever costs that depends on the cache.
+run 0 eval ppl "$nano" --text "$alice" --window 128 --windows 1 --json
+cp "$scratch/out" "$scratch/first"
+run 0 eval ppl "$nano" --text "$alice" --window 128 --windows 1 --decode --json
+json '.all.predicted == 127 and (.all.nll / $f[0].all.nll - 1 | fabs) < 1e-5' --slurpfile f "$scratch/first"
+run 0 eval ppl "$nano" --text "$alice" --window 128 --windows 1 --decode --cache 4M --cache-bias 0.2 --json
+json '(.all.nll / $f[0].all.nll - 1 | fabs) > 1e-3' --slurpfile f "$scratch/first"
+run 0 eval ppl --text "$alice" --window 64 --stride 16 --windows 5 --decode --batch 2 --json
+json '.all.predicted == 63 + 4 * 16'
+
 # A log of windows is gone on from, to the same bits, and refused where something else made it.
 run 0 eval ppl --text "$alice" --window 64 --windows 5 --out "$scratch/windows" --json
 cp "$scratch/out" "$scratch/whole"
