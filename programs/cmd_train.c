@@ -14,7 +14,7 @@ typedef struct train_args {
     int32_t rank, steps, warmup, context, batch, accumulate, validate_every, save_every;
     float alpha, dropout, rate, decay, clip, epochs, share;
     cli_seed seed;
-    bool all_tokens, refuse_long, resume;
+    bool all_tokens, refuse_long, fused, resume;
 } train_args;
 
 #define AT(field) offsetof(train_args, field)
@@ -46,6 +46,9 @@ static const cli_option adapter_options[] = {
     {"rank", 0, CLI_INTEGER, "N", AT(rank), 1, 256, "Rank of the adapters (8)."},
     {"alpha", 0, CLI_NUMBER, "X", AT(alpha), 1e-6, 1e6,
      "What an adapter adds counts alpha / rank (twice the rank)."},
+    {"fused", 0, CLI_FLAG, NULL, AT(fused), 0, 0,
+     "Write routed experts in the form that PEFT reads, which holds zeros for all that are not "
+     "adapted, whatever its size (up to 1 GB)."},
     {"dropout", 0, CLI_NUMBER, "X", AT(dropout), 0, 0.99,
      "Share of an adapted matrix's inputs that a step leaves out of its adapter (0)."},
     {0}};
@@ -181,6 +184,7 @@ static sluice_train_options train_options(const train_args *args, training *work
     o.seed = args->seed.value;
     o.validate_every = args->validate_every;
     o.save_every = args->save_every;
+    o.fused = args->fused;
     o.resume = args->resume;
     o.counting = show_counting;
     o.started = show_plan;

@@ -13,9 +13,11 @@
 #include "base/rng.h"
 #include "kernels/cpu_backend.h"
 #include "os/cpu.h"
+#include "os/folder.h"
 #include "support/engines.h"
 #include "support/folders.h"
 #include "support/random_layer.h"
+#include "support/raw_safetensors.h"
 
 #define TOKENS 70
 
@@ -299,6 +301,29 @@ static void what_does_not_fit_is_refused(void **state)
     sluice_adapter_free(adapter);
 }
 
+/* Fused experts as they were before PEFT 0.19.1: lora_A is as wide as the outputs. */
+static void exchanged_inputs_and_outputs_are_named(void **state)
+{
+    static const char config[] = "{\"peft_type\": \"LORA\"}";
+    const int64_t experts = nano.experts, wide = 2 * nano.expert_width, hidden = nano.hidden;
+    const char *path = folders_path(dir, "exchanged");
+    const size_t a = (size_t)(experts * wide), b = (size_t)(hidden * experts);
+    float *floats = calloc(a > b ? a : b, sizeof *floats);
+    raw_file file = raw_file_new();
+    (void)state;
+    assert_non_null(floats);
+    raw_file_add(&file, "base_model.model.model.layers.0.mlp.experts.base_layer.lora_A.weight",
+                 "F32", (const int64_t[]){experts, wide, 0}, floats, a * sizeof *floats);
+    raw_file_add(&file, "base_model.model.model.layers.0.mlp.experts.base_layer.lora_B.weight",
+                 "F32", (const int64_t[]){hidden, experts, 0}, floats, b * sizeof *floats);
+    assert_int_equal(sluice_folder_make(path, NULL), SLUICE_OK);
+    raw_file_save(&file, folders_path(path, "adapter_model.safetensors"));
+    folders_save(folders_path(path, "adapter_config.json"), config, strlen(config));
+    expect_refused(path, &nano, SLUICE_UNSUPPORTED, "before 0.19.1");
+    raw_file_free(&file);
+    free(floats);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -326,6 +351,7 @@ int main(void)
         cmocka_unit_test(settings_change_no_bit_of_an_adapted_answer),
         cmocka_unit_test(adapters_add_up),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(exchanged_inputs_and_outputs_are_named),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -73,7 +73,8 @@ typedef struct sluice_train_options {
     uint64_t seed;
     int32_t validate_every; /* steps; 0: at the end of every epoch and of the run */
     int32_t save_every;     /* steps; 0: at the end only */
-    bool resume;            /* go on from out's last checkpoint; a new run if there is none */
+    bool fused;  /* routed experts in PEFT's own form whatever its size, not up to 1 GB alone */
+    bool resume; /* go on from out's last checkpoint; a new run if there is none */
     /* All may be NULL: before the steps, while experts' uses are counted on the data; the plan;
      * after each step. */
     void (*counting)(void *context, int64_t tokens, int64_t total);

@@ -1,16 +1,19 @@
 /* Adapters on disk, in the form of Hugging Face's PEFT: a folder with adapter_config.json and
  * adapter_model.safetensors.
  *
- * Names (PEFT 0.18, peft/tuners/lora): base_model.model.model.layers.N.MODULE.lora_A.weight, with
+ * Names (PEFT 0.19.1 to 0.20, peft/tuners/lora): base_model.model.model.layers.N.MODULE.lora_A.weight, with
  * MODULE as transformers calls it. Routed experts stand in one of two forms:
  *   fused      PEFT's target_parameters on experts.gate_up_proj and experts.down_proj, whose
  *              wrappers nest: experts.base_layer.lora_* is gate_up_proj's, experts.lora_* is
  *              down_proj's. lora_A is [E * r, in], expert e's rows at e * r; lora_B is
  *              [out, r * E], its columns at j * E + e. All experts are in it, zeros where none is
  *              adapted; gate and up become one term of twice the rank, [A_gate; A_up] and B block
- *              diagonal, with rank_pattern and alpha_pattern to say so. It is what PEFT loads.
- *   by expert  experts.E.gate_proj.lora_A.weight and so on: only what is adapted. At the size of
- *              the 397B the fused form of an eighth of the experts would be 17 GB of zeros.
+ *              diagonal, with rank_pattern and alpha_pattern to say so. It is what PEFT loads, as
+ *              ParamWrapper in PEFT's tuners/lora/layer.py has it from 0.19.1 on: before, inputs
+ *              and outputs of a fused parameter were exchanged there, which is refused here.
+ *   by expert  experts.E.gate_proj.lora_A.weight and so on: only what is adapted, which PEFT
+ *              cannot say of a fused parameter. The fused form of a set for the 397B is 17 GB at
+ *              rank 8, however few experts of each layer are adapted.
  * Both are read, and experts.gate_up_proj that were trained by others with one A for both.
  *
  * What it does not do: dropout (PEFT refuses it on parameters itself), biases, DoRA, modules to

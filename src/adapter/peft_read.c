@@ -78,7 +78,15 @@ static sluice_status half_pair(const reader *in, const sluice_safetensor *tensor
         const int64_t down = out->name.b ? c->hidden : c->expert_width;
         const int64_t gate_up = out->name.b ? 2 * c->expert_width : c->hidden;
         const bool inner = strstr(tensor->name, ".base_layer.") != NULL;
-        if (wide != down && wide != gate_up) return other_model(in, tensor, err);
+        if (wide != down && wide != gate_up) {
+            if (wide == (out->name.b ? c->expert_width : 2 * c->expert_width))
+                return sluice_fail(
+                    err, SLUICE_UNSUPPORTED,
+                    "%s: tensor %s has inputs and outputs of fused experts exchanged, "
+                    "as PEFT before 0.19.1 had them; such adapters are not read",
+                    in->file, tensor->name);
+            return other_model(in, tensor, err);
+        }
         out->down = down == gate_up ? !inner : wide == down;
     }
     *(out->name.b ? &out->b : &out->a) = tensor;

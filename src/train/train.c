@@ -151,7 +151,7 @@ static sluice_status save(sluice_trainer *trainer, const sluice_journal *journal
     const char *base = strrchr(trainer->dir, '/');
     const sluice_peft_write_options peft = {
         .base = base ? base + 1 : trainer->dir,
-        .by_expert = sluice_peft_bytes(trainer->adapter, false) > FUSED_BYTES_MAX,
+        .by_expert = !o->fused && sluice_peft_bytes(trainer->adapter, false) > FUSED_BYTES_MAX,
     };
     char title[160];
     SLUICE_TRY(sluice_peft_write(trainer->adapter, trainer->config, &peft, o->out, err));

@@ -70,6 +70,11 @@ run 1 run "$data/tiny/mlx-8bit-g32" --ids 1,2 -n 1 --adapter "$scratch/a" --quie
 has err "another model"
 one_sentence
 
+# Routed experts in the form that PEFT reads, by default as they are small.
+small 0 "$scratch/fused" --targets experts:1% --steps 1 --fused --json --quiet
+jq -e '.target_parameters | length > 0' \
+    "$scratch/fused/adapter_config.json" >/dev/null || fail "the experts are not in PEFT's form"
+
 # Merged into the weights; in bf16 that is nearly the same.
 run 0 merge "$nano" "$scratch/merged" --adapter "$scratch/a" --adapter "$scratch/d:0.5" --trunk bf16 --json --quiet
 empty err
