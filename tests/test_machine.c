@@ -139,12 +139,14 @@ static void siblings_count_once_and_fast_cores_come_first(void **state)
     char path[128], text[32];
     sluice_topology_get(root, &topology);
     int cores = topology.cores;
+    assert_false(topology.uneven);
 
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpu_capacity", pair[1]);
     put(path, "1024\n");
     sluice_topology_get(root, &topology);
     assert_int_equal(topology.cores, cores);
     assert_int_equal(topology.core_processors[0], pair[1]);
+    assert_true(topology.uneven);
 
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/core_cpus_list", pair[1]);
     snprintf(text, sizeof text, "%d,%d\n", pair[0], pair[1]);
@@ -152,6 +154,7 @@ static void siblings_count_once_and_fast_cores_come_first(void **state)
     sluice_topology_get(root, &topology);
     assert_int_equal(topology.cores, cores - 1);
     assert_int_equal(topology.processors, cores);
+    assert_true(topology.uneven);
 
     put("/proc/self/cgroup", "0::/\n");
     put("/sys/fs/cgroup/cgroup.controllers", "cpu\n");

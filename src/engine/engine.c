@@ -32,18 +32,20 @@ static sluice_status open_tokenizer(sluice_engine *engine, const char *dir, slui
                                 &engine->info.n_stop_ids, err);
 }
 
-static sluice_status choose_threads(sluice_engine *engine, sluice_error *err)
+/* One thread per core unless it is said otherwise. Where they are to have all cores, and the
+ * scheduler could give two of them the same one, they are tied; fewer leave room for others,
+ * wherever that is. */
+static sluice_status open_pool(sluice_engine *engine, sluice_error *err)
 {
     int threads = engine->options.threads;
+    sluice_topology topology;
     if (threads < 0 || threads > SLUICE_PROCESSORS_MAX)
         return sluice_fail(err, SLUICE_USAGE, "%d threads are not between 1 and %d", threads,
                            SLUICE_PROCESSORS_MAX);
-    if (threads == 0) {
-        sluice_topology topology;
-        sluice_topology_get("", &topology);
-        engine->options.threads = topology.threads;
-    }
-    return SLUICE_OK;
+    sluice_topology_get("", &topology);
+    if (threads == 0) engine->options.threads = threads = topology.threads;
+    const bool tie = topology.uneven && threads == topology.cores;
+    return sluice_pool_new(threads, tie ? topology.core_processors : NULL, &engine->pool, err);
 }
 
 static sluice_status open_backend(sluice_engine *engine, sluice_error *err)
@@ -188,7 +190,7 @@ static sluice_status open_parts(sluice_engine *engine, const char *model, const 
     SLUICE_TRY(sluice_container_open_over(dir, engine->options.expert_folders,
                                           engine->options.n_expert_folders, &engine->container,
                                           err));
-    SLUICE_TRY(choose_threads(engine, err));
+    SLUICE_TRY(open_pool(engine, err));
     SLUICE_TRY(choose_k(engine, err));
     if (!memory) SLUICE_TRY(sluice_sizes_machine(&memory, err));
     SLUICE_TRY(sluice_sizes_measure(engine->container, &needs, err));
@@ -196,7 +198,6 @@ static sluice_status open_parts(sluice_engine *engine, const char *model, const 
     SLUICE_TRY(sluice_engine_adapters_open(engine, &needs, err));
     SLUICE_TRY(sluice_sizes_plan(&needs, &engine->options, memory, &engine->sizes, err));
     SLUICE_TRY(open_tokenizer(engine, dir, err));
-    SLUICE_TRY(sluice_pool_new(engine->options.threads, NULL, &engine->pool, err));
     sluice_model_options model_options = {.embedding_on_disk = engine->sizes.embedding_on_disk,
                                           .budget = engine->budget};
     SLUICE_TRY(sluice_model_open(engine->container, &model_options, &engine->model, err));

@@ -107,5 +107,6 @@ void sluice_topology_get(const char *root, sluice_topology *topology)
     for (int i = 0; i < n; i++)
         topology->core_processors[i] = cores[i].processor;
     topology->cores = topology->threads = n;
+    topology->uneven = n < topology->processors || cores[0].speed != cores[n - 1].speed;
     sluice_cgroup_each(root, "cpu", apply_quota, &topology->threads);
 }

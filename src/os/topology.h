@@ -2,6 +2,7 @@
 #ifndef SLUICE_OS_TOPOLOGY_H
 #define SLUICE_OS_TOPOLOGY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define SLUICE_PROCESSORS_MAX 1024
@@ -10,6 +11,9 @@ typedef struct sluice_topology {
     int processors; /* allowed by the affinity mask */
     int cores;      /* of them, with one hardware thread a core counted */
     int threads;    /* what compute should use by default: cores, less if a cgroup quota is below */
+    /* Cores have several hardware threads or differ in speed: a thread that computes is better tied
+     * to a core of its own than left to the scheduler. */
+    bool uneven;
     uint64_t cache_bytes; /* of all last-level (L3) caches of those processors; 0: none known */
     /* One processor per core, the fastest cores first (big before little), then by number. */
     int core_processors[SLUICE_PROCESSORS_MAX];
