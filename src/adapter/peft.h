@@ -1,8 +1,9 @@
 /* Adapters on disk, in the form of Hugging Face's PEFT: a folder with adapter_config.json and
  * adapter_model.safetensors.
  *
- * Names (PEFT 0.19.1 to 0.20, peft/tuners/lora): base_model.model.model.layers.N.MODULE.lora_A.weight, with
- * MODULE as transformers calls it. Routed experts stand in one of two forms:
+ * Names (PEFT 0.19.1 to 0.20, peft/tuners/lora):
+ * base_model.model.model.layers.N.MODULE.lora_A.weight, with MODULE as transformers calls it.
+ * Routed experts stand in one of two forms:
  *   fused      PEFT's target_parameters on experts.gate_up_proj and experts.down_proj, whose
  *              wrappers nest: experts.base_layer.lora_* is gate_up_proj's, experts.lora_* is
  *              down_proj's. lora_A is [E * r, in], expert e's rows at e * r; lora_B is

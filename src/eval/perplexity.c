@@ -62,8 +62,8 @@ static sluice_status run(measure *m, sluice_engine *engine, const char *const *p
     static const sluice_window_log_kind kind = {.evaluation = "ppl"};
     SLUICE_TRY(sluice_scores_new(m->windows->count, &m->scores, err));
     if (options->log)
-        SLUICE_TRY(sluice_window_log_open(options, engine, &kind, m->windows, paths,
-                                          &m->scores, &m->log, err));
+        SLUICE_TRY(sluice_window_log_open(options, engine, &kind, m->windows, paths, &m->scores,
+                                          &m->log, err));
     return sluice_pending_run(engine, m->windows, &m->scores, options, on_row, m, err);
 }
 
