@@ -4,33 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static double *zeros(size_t n)
-{
-    double *memory = calloc(n, sizeof *memory);
-    if (!memory) abort();
-    return memory;
-}
-
-double reference_sigmoid(double x)
-{
-    return 1.0 / (1.0 + exp(-x));
-}
-
-static double silu(double x)
-{
-    return x * reference_sigmoid(x);
-}
-
-void reference_rmsnorm(const double *x, const float *weight, double eps, int32_t n, double *out)
-{
-    double sum = 0.0;
-    for (int32_t i = 0; i < n; i++)
-        sum += x[i] * x[i];
-    const double scale = 1.0 / sqrt(sum / n + eps);
-    for (int32_t i = 0; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
-}
-
 void reference_linear(const float *w, int32_t rows, int32_t cols, const double *x, double *y)
 {
     for (int32_t r = 0; r < rows; r++) {
@@ -44,56 +17,26 @@ void reference_linear(const float *w, int32_t rows, int32_t cols, const double *
 void reference_expert(const float *gate, const float *up, const float *down, int32_t width,
                       int32_t hidden, const double *x, double *y)
 {
-    double *g = zeros((size_t)width), *u = zeros((size_t)width);
+    double *g = reference_zeros((size_t)width), *u = reference_zeros((size_t)width);
     reference_linear(gate, width, hidden, x, g);
     reference_linear(up, width, hidden, x, u);
     for (int32_t i = 0; i < width; i++)
-        g[i] = silu(g[i]) * u[i];
+        g[i] = reference_silu(g[i]) * u[i];
     reference_linear(down, hidden, width, g, y);
     free(g);
     free(u);
-}
-
-static void rotate(const sluice_geometry *g, int32_t position, double *x)
-{
-    const int32_t half = g->rotary_dim / 2;
-    for (int32_t i = 0; i < half; i++) {
-        const double angle = position * pow(g->rope_theta, -2.0 * i / g->rotary_dim);
-        const double low = x[i], high = x[i + half];
-        x[i] = low * cos(angle) - high * sin(angle);
-        x[i + half] = high * cos(angle) + low * sin(angle);
-    }
-}
-
-/* out = softmax(q . k / sqrt(dim)) v over the first n positions; k and v are `stride` apart. */
-static void attend(const double *q, const double *k, const double *v, int32_t n, int32_t stride,
-                   int32_t dim, double *out)
-{
-    double *p = zeros((size_t)n), max = -INFINITY, sum = 0.0;
-    for (int32_t t = 0; t < n; t++) {
-        for (int32_t d = 0; d < dim; d++)
-            p[t] += q[d] * k[(size_t)t * (size_t)stride + (size_t)d];
-        p[t] /= sqrt(dim);
-        if (p[t] > max) max = p[t];
-    }
-    for (int32_t t = 0; t < n; t++)
-        sum += p[t] = exp(p[t] - max);
-    for (int32_t d = 0; d < dim; d++) {
-        out[d] = 0.0;
-        for (int32_t t = 0; t < n; t++)
-            out[d] += p[t] / sum * v[(size_t)t * (size_t)stride + (size_t)d];
-    }
-    free(p);
 }
 
 void reference_attention_run(const sluice_geometry *g, const reference_attention *w,
                              int32_t positions, double *h)
 {
     const int32_t dim = g->head_dim, keys = g->kv_heads * dim, group = g->heads / g->kv_heads;
-    double *x = zeros((size_t)g->hidden), *q = zeros((size_t)g->heads * (size_t)dim * 2);
-    double *k = zeros((size_t)positions * (size_t)keys),
-           *v = zeros((size_t)positions * (size_t)keys);
-    double *out = zeros((size_t)g->heads * (size_t)dim), *y = zeros((size_t)g->hidden);
+    double *x = reference_zeros((size_t)g->hidden),
+           *q = reference_zeros((size_t)g->heads * (size_t)dim * 2);
+    double *k = reference_zeros((size_t)positions * (size_t)keys),
+           *v = reference_zeros((size_t)positions * (size_t)keys);
+    double *out = reference_zeros((size_t)g->heads * (size_t)dim),
+           *y = reference_zeros((size_t)g->hidden);
     for (int32_t t = 0; t < positions; t++) {
         double *row = h + (size_t)t * (size_t)g->hidden, *k_row = k + (size_t)t * (size_t)keys;
         reference_rmsnorm(row, w->norm, g->rms_eps, g->hidden, x);
@@ -102,14 +45,14 @@ void reference_attention_run(const sluice_geometry *g, const reference_attention
         reference_linear(w->v, keys, g->hidden, x, v + (size_t)t * (size_t)keys);
         for (int32_t i = 0; i < g->kv_heads; i++) {
             reference_rmsnorm(k_row + i * dim, w->k_norm, g->rms_eps, dim, k_row + i * dim);
-            rotate(g, t, k_row + i * dim);
+            reference_rotate(g, t, k_row + i * dim);
         }
         for (int32_t i = 0; i < g->heads; i++) {
             double *query = q + (size_t)i * (size_t)dim * 2, *gate = query + dim;
             reference_rmsnorm(query, w->q_norm, g->rms_eps, dim, query);
-            rotate(g, t, query);
-            attend(query, k + i / group * dim, v + i / group * dim, t + 1, keys, dim,
-                   out + i * dim);
+            reference_rotate(g, t, query);
+            reference_attend(query, k + i / group * dim, v + i / group * dim, t + 1, keys, dim,
+                             out + i * dim);
             for (int32_t d = 0; d < dim; d++)
                 out[i * dim + d] *= reference_sigmoid(gate[d]);
         }
@@ -125,53 +68,31 @@ void reference_attention_run(const sluice_geometry *g, const reference_attention
     free(y);
 }
 
-static void l2norm(double *x, int32_t n, double scale)
-{
-    double sum = 0.0;
-    for (int32_t i = 0; i < n; i++)
-        sum += x[i] * x[i];
-    for (int32_t i = 0; i < n; i++)
-        x[i] *= scale / sqrt(sum + 1e-6);
-}
-
-/* One position of one value head; s is [k_dim, v_dim]. */
-static void delta_rule(const sluice_geometry *g, const double *q, const double *k, const double *v,
-                       double decay, double beta, double *s, double *o)
-{
-    for (int32_t c = 0; c < g->gdn_v_dim; c++) {
-        double recalled = 0.0;
-        for (int32_t i = 0; i < g->gdn_k_dim; i++)
-            recalled += k[i] * (s[i * g->gdn_v_dim + c] *= decay);
-        const double delta = beta * (v[c] - recalled);
-        o[c] = 0.0;
-        for (int32_t i = 0; i < g->gdn_k_dim; i++)
-            o[c] += q[i] * (s[i * g->gdn_v_dim + c] += k[i] * delta);
-    }
-}
-
 /* The heads of one position: mixed is q, k, v after the convolution; o is gated and normed. */
 static void gdn_heads(const sluice_geometry *g, const reference_gdn *w, const double *x,
                       double *mixed, double *s, double *o)
 {
     const int32_t keys = g->gdn_k_heads * g->gdn_k_dim, dim = g->gdn_v_dim;
-    double *z = zeros((size_t)g->gdn_v_heads * (size_t)dim);
-    double *a = zeros((size_t)g->gdn_v_heads), *b = zeros((size_t)g->gdn_v_heads);
+    double *z = reference_zeros((size_t)g->gdn_v_heads * (size_t)dim);
+    double *a = reference_zeros((size_t)g->gdn_v_heads),
+           *b = reference_zeros((size_t)g->gdn_v_heads);
     reference_linear(w->z, g->gdn_v_heads * dim, g->hidden, x, z);
     reference_linear(w->a, g->gdn_v_heads, g->hidden, x, a);
     reference_linear(w->b, g->gdn_v_heads, g->hidden, x, b);
     for (int32_t i = 0; i < g->gdn_k_heads; i++) {
-        l2norm(mixed + i * g->gdn_k_dim, g->gdn_k_dim, 1.0 / sqrt(g->gdn_k_dim));
-        l2norm(mixed + keys + i * g->gdn_k_dim, g->gdn_k_dim, 1.0);
+        reference_l2norm(mixed + i * g->gdn_k_dim, g->gdn_k_dim, 1.0 / sqrt(g->gdn_k_dim));
+        reference_l2norm(mixed + keys + i * g->gdn_k_dim, g->gdn_k_dim, 1.0);
     }
     for (int32_t i = 0; i < g->gdn_v_heads; i++) {
         const int32_t key = i / (g->gdn_v_heads / g->gdn_k_heads) * g->gdn_k_dim;
         const double decay = exp(w->decay[i] * log1p(exp(a[i] + w->dt_bias[i])));
         double *out = o + i * dim;
-        delta_rule(g, mixed + key, mixed + keys + key, mixed + 2 * keys + i * dim, decay,
-                   reference_sigmoid(b[i]), s + (size_t)i * (size_t)(g->gdn_k_dim * dim), out);
+        reference_delta_rule(g, mixed + key, mixed + keys + key, mixed + 2 * keys + i * dim, decay,
+                             reference_sigmoid(b[i]), s + (size_t)i * (size_t)(g->gdn_k_dim * dim),
+                             out);
         reference_rmsnorm(out, w->out_norm, g->rms_eps, dim, out);
         for (int32_t d = 0; d < dim; d++)
-            out[d] *= silu(z[i * dim + d]);
+            out[d] *= reference_silu(z[i * dim + d]);
     }
     free(z);
     free(a);
@@ -183,9 +104,11 @@ void reference_gdn_run(const sluice_geometry *g, const reference_gdn *w, int32_t
 {
     const int32_t values = g->gdn_v_heads * g->gdn_v_dim, width = g->conv_width;
     const int32_t channels = 2 * g->gdn_k_heads * g->gdn_k_dim + values;
-    double *x = zeros((size_t)g->hidden), *o = zeros((size_t)values), *y = zeros((size_t)g->hidden);
-    double *in = zeros((size_t)(positions + width) * (size_t)channels);
-    double *mixed = zeros((size_t)channels), *s = zeros((size_t)values * (size_t)g->gdn_k_dim);
+    double *x = reference_zeros((size_t)g->hidden), *o = reference_zeros((size_t)values),
+           *y = reference_zeros((size_t)g->hidden);
+    double *in = reference_zeros((size_t)(positions + width) * (size_t)channels);
+    double *mixed = reference_zeros((size_t)channels),
+           *s = reference_zeros((size_t)values * (size_t)g->gdn_k_dim);
     for (int32_t t = 0; t < positions; t++) {
         double *row = h + (size_t)t * (size_t)g->hidden;
         double *first = in + (size_t)t * (size_t)channels; /* of the window that ends at t */
@@ -196,7 +119,7 @@ void reference_gdn_run(const sluice_geometry *g, const reference_gdn *w, int32_t
             double sum = 0.0;
             for (int32_t i = 0; i < width; i++)
                 sum += (double)w->conv[c * width + i] * first[i * channels + c];
-            mixed[c] = silu(sum);
+            mixed[c] = reference_silu(sum);
         }
         gdn_heads(g, w, x, mixed, s, o);
         reference_linear(w->out, g->hidden, values, o, y);

@@ -4,6 +4,7 @@
 #define SLUICE_TESTS_SUPPORT_LAYER_REFERENCE_H
 
 #include "backend/backend.h"
+#include "support/reference_math.h"
 
 /* The same weights as a backend gets, each matrix as [rows, cols] floats. */
 typedef struct reference_attention {
@@ -20,12 +21,10 @@ void reference_attention_run(const sluice_geometry *g, const reference_attention
 void reference_gdn_run(const sluice_geometry *g, const reference_gdn *w, int32_t positions,
                        double *h);
 
-void reference_rmsnorm(const double *x, const float *weight, double eps, int32_t n, double *out);
 /* y = W x, W: [rows, cols] */
 void reference_linear(const float *w, int32_t rows, int32_t cols, const double *x, double *y);
 /* y = down(silu(gate x) * up x) */
 void reference_expert(const float *gate, const float *up, const float *down, int32_t width,
                       int32_t hidden, const double *x, double *y);
-double reference_sigmoid(double x);
 
 #endif

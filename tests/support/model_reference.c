@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "os/file.h"
+#include "support/reference_math.h"
 
 typedef struct matrix {
     int32_t rows, cols;
@@ -31,9 +32,7 @@ struct model_reference {
 
 static double *zeros(int64_t n)
 {
-    double *memory = calloc((size_t)n + 1, sizeof *memory);
-    if (!memory) abort();
-    return memory;
+    return reference_zeros((size_t)n + 1);
 }
 
 static matrix unpack(const sluice_weight *weight)
@@ -176,48 +175,6 @@ static void multiply(const place *at, sluice_adapter_module module, const matrix
     }
 }
 
-static double sigmoid(double x)
-{
-    return 1.0 / (1.0 + exp(-x));
-}
-
-static void rmsnorm(const double *x, const float *weight, double eps, int32_t n, double *out)
-{
-    double sum = 0.0;
-    for (int32_t i = 0; i < n; i++)
-        sum += x[i] * x[i];
-    const double scale = 1.0 / sqrt(sum / n + eps);
-    for (int32_t i = 0; i < n; i++)
-        out[i] = x[i] * scale * (double)weight[i];
-}
-
-static void rotate(const sluice_geometry *g, int32_t position, double *x)
-{
-    const int32_t half = g->rotary_dim / 2;
-    for (int32_t i = 0; i < half; i++) {
-        const double angle = position * pow(g->rope_theta, -2.0 * i / g->rotary_dim);
-        const double low = x[i], high = x[i + half];
-        x[i] = low * cos(angle) - high * sin(angle);
-        x[i + half] = high * cos(angle) + low * sin(angle);
-    }
-}
-
-static void attend(const double *q, const double *k, const double *v, int32_t n, int32_t stride,
-                   int32_t dim, double *out)
-{
-    double *p = zeros(n), sum = 0.0;
-    memset(out, 0, (size_t)dim * sizeof *out);
-    for (int32_t t = 0; t < n; t++) {
-        for (int32_t d = 0; d < dim; d++)
-            p[t] += q[d] * k[(int64_t)t * stride + d];
-        sum += p[t] = exp(p[t] / sqrt(dim));
-    }
-    for (int32_t t = 0; t < n; t++)
-        for (int32_t d = 0; d < dim; d++)
-            out[d] += p[t] / sum * v[(int64_t)t * stride + d];
-    free(p);
-}
-
 static void run_attention(const place *at, const layer *l, int32_t n, double *h)
 {
     const sluice_geometry *g = &at->self->model->geometry;
@@ -226,23 +183,23 @@ static void run_attention(const place *at, const layer *l, int32_t n, double *h)
     double *x = zeros(g->hidden), *q = zeros(2 * g->heads * dim), *out = zeros(g->heads * dim);
     double *k = zeros(n * keys), *v = zeros(n * keys), *y = zeros(g->hidden);
     for (int32_t t = 0; t < n; t++, h += g->hidden) {
-        rmsnorm(h, w->norm, (double)g->rms_eps, g->hidden, x);
+        reference_rmsnorm(h, w->norm, (double)g->rms_eps, g->hidden, x);
         multiply(at, SLUICE_ADAPTER_ATTN_Q, &l->q, x, q);
         multiply(at, SLUICE_ADAPTER_ATTN_K, &l->k, x, k + t * keys);
         multiply(at, SLUICE_ADAPTER_ATTN_V, &l->v, x, v + t * keys);
         for (int32_t i = 0; i < g->kv_heads; i++) {
             double *key = k + t * keys + i * dim;
-            rmsnorm(key, w->k_norm, (double)g->rms_eps, dim, key);
-            rotate(g, t, key);
+            reference_rmsnorm(key, w->k_norm, (double)g->rms_eps, dim, key);
+            reference_rotate(g, t, key);
         }
         for (int32_t i = 0; i < g->heads; i++) {
             double *query = q + 2 * i * dim;
-            rmsnorm(query, w->q_norm, (double)g->rms_eps, dim, query);
-            rotate(g, t, query);
-            attend(query, k + i / group * dim, v + i / group * dim, t + 1, keys, dim,
-                   out + i * dim);
+            reference_rmsnorm(query, w->q_norm, (double)g->rms_eps, dim, query);
+            reference_rotate(g, t, query);
+            reference_attend(query, k + i / group * dim, v + i / group * dim, t + 1, keys, dim,
+                             out + i * dim);
             for (int32_t d = 0; d < dim; d++)
-                out[i * dim + d] *= sigmoid(query[dim + d]);
+                out[i * dim + d] *= reference_sigmoid(query[dim + d]);
         }
         multiply(at, SLUICE_ADAPTER_ATTN_O, &l->o, out, y);
         for (int32_t i = 0; i < g->hidden; i++)
@@ -254,29 +211,6 @@ static void run_attention(const place *at, const layer *l, int32_t n, double *h)
     free(k);
     free(v);
     free(y);
-}
-
-static void l2norm(double *x, int32_t n, double scale)
-{
-    double sum = 0.0;
-    for (int32_t i = 0; i < n; i++)
-        sum += x[i] * x[i];
-    for (int32_t i = 0; i < n; i++)
-        x[i] *= scale / sqrt(sum + 1e-6);
-}
-
-static void delta_rule(const sluice_geometry *g, const double *q, const double *k, const double *v,
-                       double decay, double beta, double *s, double *o)
-{
-    const int32_t dim = g->gdn_v_dim;
-    for (int32_t c = 0; c < dim; c++) {
-        double recalled = 0.0;
-        for (int32_t i = 0; i < g->gdn_k_dim; i++)
-            recalled += k[i] * (s[i * dim + c] *= decay);
-        o[c] = 0.0;
-        for (int32_t i = 0; i < g->gdn_k_dim; i++)
-            o[c] += q[i] * (s[i * dim + c] += k[i] * beta * (v[c] - recalled));
-    }
 }
 
 /* One position after the convolution: mixed becomes queries, keys, values; o the block's output. */
@@ -291,18 +225,19 @@ static void run_heads(const place *at, const layer *l, const double *x, double *
     multiply(at, SLUICE_ADAPTER_GDN_A, &l->a, x, a);
     multiply(at, SLUICE_ADAPTER_GDN_B, &l->b, x, b);
     for (int32_t i = 0; i < g->gdn_k_heads; i++) {
-        l2norm(mixed + i * kd, kd, 1.0 / sqrt(kd));
-        l2norm(mixed + keys + i * kd, kd, 1.0);
+        reference_l2norm(mixed + i * kd, kd, 1.0 / sqrt(kd));
+        reference_l2norm(mixed + keys + i * kd, kd, 1.0);
     }
     for (int32_t i = 0; i < g->gdn_v_heads; i++) {
         const int32_t key = i / (g->gdn_v_heads / g->gdn_k_heads) * kd;
         const double step = log1p(exp(a[i] + (double)w->dt_bias[i]));
         double *out = o + i * dim;
-        delta_rule(g, mixed + key, mixed + keys + key, mixed + 2 * keys + i * dim,
-                   exp((double)w->decay[i] * step), sigmoid(b[i]), s + i * kd * dim, out);
-        rmsnorm(out, w->out_norm, (double)g->rms_eps, dim, out);
+        reference_delta_rule(g, mixed + key, mixed + keys + key, mixed + 2 * keys + i * dim,
+                             exp((double)w->decay[i] * step), reference_sigmoid(b[i]),
+                             s + i * kd * dim, out);
+        reference_rmsnorm(out, w->out_norm, (double)g->rms_eps, dim, out);
         for (int32_t d = 0; d < dim; d++)
-            out[d] *= z[i * dim + d] * sigmoid(z[i * dim + d]);
+            out[d] *= reference_silu(z[i * dim + d]);
     }
     free(z);
     free(a);
@@ -320,13 +255,13 @@ static void run_gdn(const place *at, const layer *l, int32_t n, double *h)
     double *s = zeros(values * g->gdn_k_dim);
     for (int32_t t = 0; t < n; t++, h += g->hidden) {
         double *first = in + t * channels; /* of the window that ends at t */
-        rmsnorm(h, w->norm, (double)g->rms_eps, g->hidden, x);
+        reference_rmsnorm(h, w->norm, (double)g->rms_eps, g->hidden, x);
         multiply(at, SLUICE_ADAPTER_GDN_QKV, &l->qkv, x, first + (width - 1) * channels);
         for (int32_t c = 0; c < channels; c++) {
             double sum = 0.0;
             for (int32_t i = 0; i < width; i++)
                 sum += (double)w->conv[c * width + i] * first[i * channels + c];
-            mixed[c] = sum * sigmoid(sum);
+            mixed[c] = reference_silu(sum);
         }
         run_heads(at, l, x, mixed, s, o);
         multiply(at, SLUICE_ADAPTER_GDN_OUT, &l->out, o, y);
@@ -349,7 +284,7 @@ static void add_expert(const place *at, sluice_adapter_module module, const expe
     multiply(at, module, &e->gate, x, gate);
     multiply(at, (sluice_adapter_module)(module + 1), &e->up, x, up);
     for (int32_t i = 0; i < e->gate.rows; i++)
-        gate[i] *= sigmoid(gate[i]) * up[i];
+        gate[i] *= reference_sigmoid(gate[i]) * up[i];
     multiply(at, (sluice_adapter_module)(module + 2), &e->down, gate, out);
     for (int32_t i = 0; i < e->down.rows; i++)
         y[i] += weight * out[i];
@@ -366,8 +301,8 @@ static void run_moe(const place *at, const layer *l, int32_t n, double *h)
         double open, sum = 0.0;
         int32_t chosen[SLUICE_TOP_K_MAX];
         memset(y, 0, (size_t)g->hidden * sizeof *y);
-        rmsnorm(h, at->self->model->layers[at->layer].router.norm, (double)g->rms_eps, g->hidden,
-                x);
+        reference_rmsnorm(h, at->self->model->layers[at->layer].router.norm, (double)g->rms_eps,
+                          g->hidden, x);
         multiply(at, SLUICE_ADAPTER_MODULES, &l->router, x, p);
         for (int32_t j = 0; j < g->top_k; j++) {
             int32_t best = -1;
@@ -386,7 +321,7 @@ static void run_moe(const place *at, const layer *l, int32_t n, double *h)
                        exp(p[chosen[j]]) / sum, y);
         }
         multiply(at, SLUICE_ADAPTER_MODULES, &l->shared_gate, x, &open);
-        add_expert(at, SLUICE_ADAPTER_SHARED_GATE, &l->shared, x, sigmoid(open), y);
+        add_expert(at, SLUICE_ADAPTER_SHARED_GATE, &l->shared, x, reference_sigmoid(open), y);
         for (int32_t i = 0; i < g->hidden; i++)
             h[i] += y[i];
     }
@@ -399,7 +334,7 @@ static double loss_of(const place *at, const double *h, int32_t target)
 {
     const sluice_geometry *g = &at->self->model->geometry;
     double *x = zeros(g->hidden), *y = zeros(g->vocab), sum = 0.0;
-    rmsnorm(h, at->self->model->norm, (double)g->rms_eps, g->hidden, x);
+    reference_rmsnorm(h, at->self->model->norm, (double)g->rms_eps, g->hidden, x);
     multiply(at, SLUICE_ADAPTER_MODULES, &at->self->head, x, y);
     for (int32_t i = 0; i < g->vocab; i++)
         sum += exp(y[i]);
