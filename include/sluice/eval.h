@@ -94,8 +94,8 @@ typedef struct sluice_divergence {
 /* Tokens of a window of such a file: the context that a comparison needs. */
 sluice_status sluice_eval_predictions_window(const char *file, int32_t *window, sluice_error *err);
 
-/* Of options only batch, log and progress count: windows are the file's. SLUICE_CORRUPT: the file
- * is damaged; SLUICE_USAGE: it is for another vocabulary. */
+/* Of options only batch, log and progress count: windows, and how they are run, are the file's.
+ * SLUICE_CORRUPT: the file is damaged; SLUICE_USAGE: it is for another vocabulary. */
 sluice_status sluice_eval_divergence(sluice_engine *engine, const char *file,
                                      const sluice_eval_text_options *options,
                                      sluice_divergence *out, sluice_error *err);

@@ -136,9 +136,11 @@ static sluice_status take_memory(comparison *c, sluice_error *err)
 }
 
 static sluice_status compare(sluice_engine *engine, comparison *c,
-                             const sluice_eval_text_options *options, sluice_divergence *out,
+                             const sluice_eval_text_options *wanted, sluice_divergence *out,
                              sluice_error *err)
 {
+    sluice_eval_text_options as_saved = *wanted, *options = &as_saved;
+    options->decode = sluice_predictions_made_by(c->file)->decode;
     char id[16];
     const sluice_window_log_kind kind = {"kld", id, describe, keep, c};
     c->windows = sluice_predictions_windows(c->file);

@@ -27,7 +27,7 @@ typedef struct sluice_predictions_origin {
     char model[64];
     uint32_t fingerprint, levers; /* levers: the CRC32C of their description */
     int32_t vocab, k;
-    bool exact;
+    bool exact, decode; /* decode: tokens went in one at a time */
 } sluice_predictions_origin;
 
 /* ---- writing: create, every row of every window (those of one window in order), commit ---- */

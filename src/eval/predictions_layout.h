@@ -15,7 +15,7 @@ typedef struct sluice_predictions_header {
     int32_t vocab, k, exact, window, stride, windows;
     uint64_t rows;
     uint32_t tables_crc; /* of windows and tokens; of tokens alone while it is being written */
-    uint32_t levers, reserved;
+    uint32_t levers, decode;
     uint32_t header_crc; /* of all before it */
 } sluice_predictions_header;
 _Static_assert(sizeof(sluice_predictions_header) == 128, "the header's layout is the file's");

@@ -84,8 +84,11 @@ static sluice_status read_all(sluice_predictions *file, sluice_error *err)
     SLUICE_TRY(sluice_predictions_take_memory(file, err));
     SLUICE_TRY(read_tables(file, err));
     file->windows = &file->own;
-    file->origin = (sluice_predictions_origin){
-        .fingerprint = h->fingerprint, .vocab = h->vocab, .k = h->k, .exact = h->exact != 0};
+    file->origin = (sluice_predictions_origin){.fingerprint = h->fingerprint,
+                                               .vocab = h->vocab,
+                                               .k = h->k,
+                                               .exact = h->exact != 0,
+                                               .decode = h->decode != 0};
     memcpy(file->origin.model, h->model, sizeof h->model);
     return SLUICE_OK;
 }

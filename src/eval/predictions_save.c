@@ -22,7 +22,7 @@ static sluice_status save_row(void *context, const sluice_window_row *row, sluic
     return sluice_predictions_put(s->file, row, best, norm, err);
 }
 
-static sluice_predictions_origin origin_of(const sluice_engine *engine)
+static sluice_predictions_origin origin_of(const sluice_engine *engine, bool decode)
 {
     const sluice_model_info *info = sluice_engine_info(engine);
     sluice_predictions_origin origin = {.fingerprint = engine->model->fingerprint,
@@ -30,7 +30,8 @@ static sluice_predictions_origin origin_of(const sluice_engine *engine)
                                             sluice_crc32c(0, info->lossy, strlen(info->lossy)),
                                         .vocab = info->vocab,
                                         .k = info->k,
-                                        .exact = engine->options.exact};
+                                        .exact = engine->options.exact,
+                                        .decode = decode};
     snprintf(origin.model, sizeof origin.model, "%s", info->name);
     return origin;
 }
@@ -39,7 +40,7 @@ static sluice_status save_windows(sluice_engine *engine, const sluice_windows *w
                                   const sluice_eval_text_options *options, const char *path,
                                   saving *s, sluice_error *err)
 {
-    sluice_predictions_origin origin = origin_of(engine);
+    sluice_predictions_origin origin = origin_of(engine, options->decode);
     SLUICE_TRY(sluice_predictions_create(path, &origin, windows, &s->scores, &s->file, err));
     sluice_status status =
         sluice_pending_run(engine, windows, &s->scores, options, save_row, s, err);

@@ -19,6 +19,7 @@ static void fill_header(sluice_predictions *file, const sluice_predictions_origi
                                      .k = origin->k,
                                      .exact = origin->exact,
                                      .levers = origin->levers,
+                                     .decode = origin->decode,
                                      .window = windows->window,
                                      .stride = windows->stride,
                                      .windows = windows->count,

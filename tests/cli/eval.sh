@@ -84,6 +84,11 @@ sed -n 3p "$scratch/all-compared" | head -c 200 >>"$scratch/compared"
 run 0 eval kld --against "$scratch/predictions" --k 2 --out "$scratch/compared" --json
 same "$scratch/out" "$scratch/whole" "gone on from a log of a comparison"
 same "$scratch/compared" "$scratch/all-compared" "the log of a comparison"
+run 0 eval kld --text "$alice" --window 64 --windows 1 --decode --save "$scratch/decoded" --json
+run 0 eval kld --against "$scratch/decoded" --json # decoded as well: not even the last bits differ
+json '.kl_max < 1e-6'
+run 0 eval kld --against "$scratch/decoded" --cache 4M --cache-bias 0.2 --json
+json '.kl.value > 1e-4'
 head -c 100000 "$scratch/predictions" >"$scratch/cut"
 run 1 eval kld --against "$scratch/cut"
 has err "truncated"
