@@ -8,7 +8,9 @@
 #include "server/keep_files.h"
 #include "server/sequence.h"
 
-enum { START_WAIT_MS = 10 }; /* for requests that are still being read, while nothing runs */
+/* While nothing runs: for requests that come at the same moment, and for those of them that are
+ * still being read. */
+enum { START_WAIT_MIN_US = 1000, START_WAIT_US = 10000 };
 
 struct server_scheduler {
     server *server;
@@ -155,20 +157,31 @@ static void leave(server_scheduler *scheduler, bool all)
     }
 }
 
-/* A prompt that starts alone keeps the others waiting for a whole step: gives those that are being
- * read the moment they need. A client that is slow costs no more than that. Under the lock. */
+static struct timespec from_now(long us)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_nsec += us * 1000;
+    if (at.tv_nsec >= 1000000000L) {
+        at.tv_nsec -= 1000000000L;
+        at.tv_sec++;
+    }
+    return at;
+}
+
+/* A prompt that starts alone keeps the others waiting for a whole step: gives those that come with
+ * it the moment they need. A client that is slow costs no more than that. Under the lock. */
 static void await_company(server_scheduler *scheduler)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += START_WAIT_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
+    const struct timespec least = from_now(START_WAIT_MIN_US), most = from_now(START_WAIT_US);
+    bool early = true;
+    while ((early || scheduler->expected > 0) && scheduler->state.queued < scheduler->parallel &&
+           !scheduler->stopping) {
+        const struct timespec *until = early ? &least : &most;
+        if (pthread_cond_timedwait(&scheduler->wanted, &scheduler->mutex, until) == 0) continue;
+        if (!early) return;
+        early = false;
     }
-    while (scheduler->expected > 0 && scheduler->state.queued < scheduler->parallel &&
-           !scheduler->stopping)
-        if (pthread_cond_timedwait(&scheduler->wanted, &scheduler->mutex, &until) != 0) return;
 }
 
 /* Fills the free places; waits while there is nothing to do. False: stop. */
