@@ -136,6 +136,8 @@ static void show_plan(void *context, const sluice_train_plan *plan)
                  spilled.text);
     }
     if (plan->resumed_step) cli_note("going on after step %d", plan->resumed_step);
+    if (plan->resumed_step < plan->steps)
+        cli_progress_show(&work->progress, "step %d of %d", plan->resumed_step + 1, plan->steps);
 }
 
 static void show_progress(void *context, const sluice_train_progress *p)

@@ -12,7 +12,7 @@
 
 #define MIB ((uint64_t)1 << 20)
 #define CHUNK_MIN 64
-#define CHUNK_AUTO_MAX 512
+#define CHUNK_AUTO_MAX 1024
 #define CHUNK_MAX 8192
 #define CONTEXT_AUTO_MIN 4096
 #define LOGITS_BYTES_MAX (8 * MIB)
