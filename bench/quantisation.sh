@@ -27,7 +27,7 @@ trap 'exit 1' INT TERM
 importances() {
     [ -d "$scratch/bf16" ] || "$SLUICE" convert "$source" "$scratch/bf16" --quiet >/dev/null
     [ -s "$scratch/text" ] || {
-        SCRATCH=$scratch/samples "$root/bench/calibration-text.sh" "$scratch/bf16" >"$scratch/text.new"
+        SCRATCH=$scratch/samples "$root/bench/calibration-text.sh" "$scratch/bf16" 2 >"$scratch/text.new"
         mv "$scratch/text.new" "$scratch/text"
     }
     [ -s "$scratch/importances" ] ||

@@ -17,7 +17,7 @@
 #include "quant/weight.h"
 
 /* Of the results: another program with the same version gives the same codes. */
-#define SLUICE_FIT_VERSION "1"
+#define SLUICE_FIT_VERSION "2"
 
 /* How a row weighs: correlation and factor (both NULL: columns do not go together) in blocks, and
  * the scale of each column (NULL: 1). */
