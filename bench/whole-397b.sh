@@ -26,7 +26,7 @@ uname -r
 if [ ! -f "$work/q397/config.json" ]; then
     for memory in 24GiB 48GiB; do
         say "plan for $memory"
-        timeout 60 "$sluice" plan --geometry qwen3.5-397b --memory "$memory" --disk "$work" 2>&1 | head -40
+        timeout 60 "$sluice" plan --geometry qwen3.5-397b --layers "$layers" --memory "$memory" --disk "$work" 2>&1 | head -40
     done
     say "synth"
     "$sluice" synth --geometry qwen3.5-397b --layers "$layers" --vocab 248320 --experts q4 --trunk q8 "$work/q397" 2>&1 | tail -2 || exit 1
