@@ -67,11 +67,14 @@ typedef struct sluice_ticket {
     sluice_error error;                 /* code is not SLUICE_OK after a read failed for good */
 } sluice_ticket;
 
-/* How much can be read between two tickets, of late: how long the disk has nothing that is
- * demanded, and how long a read takes while there are others behind it. */
+/* How much can be read between the tickets of two layers, of late: how long the disk has nothing
+ * that is demanded, how long a read takes while there are others behind it, and how often what was
+ * read on a guess is then demanded. */
 typedef struct sluice_pace {
+    int32_t layer;    /* of the last ticket */
     uint64_t last_us; /* when a demanded read last arrived */
     double gap_us, read_us;
+    double guessed, right; /* reads begun on a guess, and those of them that were demanded */
 } sluice_pace;
 
 struct sluice_experts {
@@ -117,7 +120,7 @@ bool sluice_cache_evict(sluice_experts *experts);
 /* Drops queued guesses about a layer. */
 void sluice_cache_drop_guesses(sluice_experts *experts, int32_t layer);
 /* A ticket opens or ends: measures the pace. */
-void sluice_cache_pace_open(sluice_experts *experts);
+void sluice_cache_pace_open(sluice_experts *experts, int32_t layer);
 void sluice_cache_pace_close(sluice_experts *experts);
 /* Closes the ticket: unpins what it holds, forgets its queued reads, lets running ones finish. */
 void sluice_cache_end_ticket(sluice_experts *experts);

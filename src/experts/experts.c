@@ -17,7 +17,9 @@ static int32_t key_of(const sluice_experts *experts, int32_t layer, int32_t id)
 static void count_lookahead(sluice_experts *experts, const sluice_slot *slot)
 {
     bool guess = slot->origin == SLUICE_EXPERTS_LOOKAHEAD || slot->origin == SLUICE_EXPERTS_SWEEP;
-    if (guess && slot->state != SLOT_QUEUED) experts->stats.lookahead_used++;
+    if (!guess || slot->state == SLOT_QUEUED) return;
+    experts->stats.lookahead_used++;
+    experts->pace.right += slot->origin == SLUICE_EXPERTS_LOOKAHEAD;
 }
 
 static void demand_one(sluice_experts *experts, int32_t layer, int32_t id)
@@ -54,7 +56,7 @@ void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_
         experts->ticket.open = true;
         experts->ticket.layer = layer;
         experts->ticket.pending_first = experts->ticket.pending_end = 0;
-        sluice_cache_pace_open(experts);
+        sluice_cache_pace_open(experts, layer);
         if (experts->policy->turn && n)
             experts->policy->turn(experts->policy, key_of(experts, layer, ids[0]));
         for (int32_t i = 0; i < n; i++)

@@ -9,6 +9,10 @@
 
 /* So many reads tell how long one takes. */
 #define PACE_READS_MIN 2
+/* So many guesses tell how often they are right; until then they are as on the models measured. */
+#define GUESSES_MIN 8.0
+#define RIGHT_AT_FIRST 0.75
+#define GUESSES_KEPT 0.97 /* of what is known of guesses, from ticket to ticket */
 
 static bool is_pinned(const void *context, int32_t slot)
 {
@@ -177,6 +181,7 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
         sluice_slot *slot = &experts->slots[sluice_index_list_pop(queue, experts->links)];
         slot->state = SLOT_READING;
         experts->loose_in_flight += !slot->in_ticket;
+        experts->pace.guessed += priority == SLUICE_EXPERTS_LOOKAHEAD;
         experts->stats.lookahead_reads +=
             priority == SLUICE_EXPERTS_LOOKAHEAD || priority == SLUICE_EXPERTS_SWEEP;
     }
@@ -184,13 +189,17 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
     return n;
 }
 
-/* How many guesses may be under way: what the disk can read before the next demand, and no more,
- * because a wrong one that has started keeps the demand waiting. */
+/* How many guesses may be under way: what the disk can read before the next demand. One that will
+ * not be complete by then gains the part that is, if it is right, and keeps the demand waiting for
+ * the rest if it is wrong: it is worth its while if that part is more than the share of wrong ones.
+ */
 static int32_t guesses_max(const sluice_experts *experts)
 {
     const sluice_pace *pace = &experts->pace;
-    if (pace->read_us <= 0 || pace->gap_us >= pace->read_us * experts->depth) return experts->depth;
-    return (int32_t)(pace->gap_us / pace->read_us) + 1;
+    if (pace->read_us <= 0 || pace->gap_us <= 0 || pace->gap_us >= pace->read_us * experts->depth)
+        return experts->depth;
+    const double right = pace->guessed < GUESSES_MIN ? RIGHT_AT_FIRST : pace->right / pace->guessed;
+    return (int32_t)(pace->gap_us / pace->read_us + right);
 }
 
 /* Demand first. While some of a ticket has no slot yet guesses get half of the places at most: a
@@ -309,12 +318,16 @@ static void blend(double *average, double value)
     *average += *average > 0 ? (value - *average) / 4 : value;
 }
 
-void sluice_cache_pace_open(sluice_experts *experts)
+void sluice_cache_pace_open(sluice_experts *experts, int32_t layer)
 {
     sluice_pace *pace = &experts->pace;
+    const bool follows = layer > pace->layer; /* else a token lies between them, with its head */
     experts->ticket.first_us = 0;
     experts->ticket.brought = 0;
-    if (!pace->last_us || pace->read_us <= 0) return;
+    pace->layer = layer;
+    pace->guessed *= GUESSES_KEPT;
+    pace->right *= GUESSES_KEPT;
+    if (!follows || !pace->last_us || pace->read_us <= 0) return;
     double gap_us = (double)(sluice_clock_us() - pace->last_us);
     /* Longer than guesses take to arrive is as good as for ever: somebody was thinking. */
     double longest_us = pace->read_us * experts->depth;
