@@ -11,7 +11,7 @@ build:
 
 demo:
 	@tools/install-deps.sh build
-	@tools/build.sh release
+	@SLUICE_TARGET=sluice tools/build.sh release
 	@tools/demo.sh build/sluice
 
 test:
