@@ -11,6 +11,7 @@ printf '{"messages": [{"role": "user", "content": "%s"}], "add_generation_prompt
 cat <<TEXT
 Nano (models/nano): a mixture-of-experts model of the Qwen3.5 architecture, 57M weights, 8 layers of 64 experts, 8 of them at work per token.
 Its experts stay on disk and are streamed through a cache of 4 MB; that is how sluice runs models far larger than memory.
+It thinks first, as far as </think>, and then answers.
 
 > $question
 
