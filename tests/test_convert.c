@@ -9,90 +9,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/rng.h"
 #include "sluice/convert.h"
+#include "support/conversions.h"
 #include "support/folders.h"
-#include "support/random_source.h"
 #include "support/same_weights.h"
-
-static char folder[FOLDERS_PATH_MAX];
-
-static int setup(void **state)
-{
-    (void)state;
-    folders_make(folder);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folders_remove(folder);
-    return 0;
-}
-
-static const char *in_folder(const char *name)
-{
-    return folders_path(folder, name);
-}
-
-static void convert(const char *source, const char *out, const sluice_convert_options *options)
-{
-    sluice_error err = {0};
-    if (sluice_convert(source, out, options, &err) != SLUICE_OK) fail_msg("%s", err.detail);
-}
-
-/* Fails with this status and a sentence that has these words. */
-static void assert_refused(const char *source, const char *out,
-                           const sluice_convert_options *options, sluice_status want,
-                           const char *words)
-{
-    sluice_error err = {0};
-    assert_int_equal(sluice_convert(source, out, options, &err), want);
-    assert_int_equal(err.code, want);
-    if (!strstr(err.detail, words)) fail_msg("\"%s\" does not say \"%s\"", err.detail, words);
-    assert_null(strchr(err.detail, '\n'));
-}
-
-static void verify(const char *out)
-{
-    sluice_error err = {0};
-    sluice_verify_report report;
-    if (sluice_verify(out, NULL, &report, &err) != SLUICE_OK) fail_msg("%s", err.detail);
-    assert_true(report.tensors > 0 && report.records > 0);
-    assert_int_equal(report.tensors_bad + report.records_bad, 0);
-}
-
-/* A random model in folder/name. */
-static const char *make_source(const char *name, random_source source)
-{
-    const char *dir = in_folder(name);
-    assert_int_equal(mkdir(dir, 0777), 0);
-    random_source_write(&source, dir);
-    return dir;
-}
-
-static random_source usual_source(void)
-{
-    return (random_source){.bits = 4,
-                           .group = 64,
-                           .dtype = "BF16",
-                           .layout = RANDOM_STACKED,
-                           .mlx = true,
-                           .shards = 3,
-                           .mtp_layers = 1,
-                           .seed = 7};
-}
 
 static void bundled_models_keep_every_weight(void **state)
 {
@@ -106,9 +31,9 @@ static void bundled_models_keep_every_weight(void **state)
     };
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         const char *source = folders_path(SLUICE_SOURCE_DIR, models[i]);
-        const char *out = in_folder("out");
-        convert(source, out, NULL);
-        verify(out);
+        const char *out = conversions_path("out");
+        conversions_run(source, out, NULL);
+        conversions_verify(out);
         same_weights_assert(source, out);
         folders_remove(out);
     }
@@ -131,8 +56,8 @@ static void every_bits_group_and_layout_keeps_every_weight(void **state)
                                   .shards = 1 + (int)(n % 4),
                                   .mtp_layers = (int)(n % 3),
                                   .seed = n};
-            const char *source = make_source("source", kind), *out = in_folder("out");
-            convert(source, out, NULL);
+            const char *source = conversions_source("source", kind), *out = conversions_path("out");
+            conversions_run(source, out, NULL);
             same_weights_assert(source, out);
             folders_remove(source);
             folders_remove(out);
@@ -149,8 +74,8 @@ static void plain_weights_of_every_dtype_and_layout_are_kept(void **state)
                               .mlx = n % 2 == 1,
                               .shards = 1 + (int)(n % 3),
                               .seed = n};
-        const char *source = make_source("source", kind), *out = in_folder("out");
-        convert(source, out, NULL);
+        const char *source = conversions_source("source", kind), *out = conversions_path("out");
+        conversions_run(source, out, NULL);
         same_weights_assert(source, out);
         folders_remove(source);
         folders_remove(out);
@@ -160,20 +85,21 @@ static void plain_weights_of_every_dtype_and_layout_are_kept(void **state)
 static void a_container_does_not_depend_on_threads(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source());
+    const char *source = conversions_source("source", conversions_usual());
     sluice_convert_options one = {.threads = 1}, many = {.threads = 5};
-    convert(source, in_folder("one"), &one);
-    convert(source, in_folder("many"), &many);
-    folders_assert_equal(in_folder("one"), in_folder("many"));
+    conversions_run(source, conversions_path("one"), &one);
+    conversions_run(source, conversions_path("many"), &many);
+    folders_assert_equal(conversions_path("one"), conversions_path("many"));
 }
 
 static void the_text_files_are_kept_byte_for_byte(void **state)
 {
     (void)state;
-    const char *source = folders_path(SLUICE_SOURCE_DIR, "models/nano"), *out = in_folder("out");
+    const char *source = folders_path(SLUICE_SOURCE_DIR, "models/nano"),
+               *out = conversions_path("out");
     static const char *const names[] = {"config.json", "tokenizer.json", "tokenizer_config.json",
                                         "generation_config.json"};
-    convert(source, out, NULL);
+    conversions_run(source, out, NULL);
     for (size_t i = 0; i < 4; i++) {
         char *left = folders_load(folders_path(source, names[i]), NULL);
         char *right = folders_load(folders_path(out, names[i]), NULL);
@@ -191,11 +117,11 @@ static void requantising_stays_within_a_step_of_the_source(void **state)
         int bits;
     } targets[] = {{"q2", 2}, {"q3", 3}, {"q4", 4}, {"q5", 5}, {"q6", 6}, {"q8", 8}, {"bf16", 16}};
     random_source kind = {.dtype = "F32", .layout = RANDOM_FUSED, .shards = 2, .seed = 3};
-    const char *source = make_source("source", kind), *out = in_folder("out");
+    const char *source = conversions_source("source", kind), *out = conversions_path("out");
     for (size_t i = 0; i < 7; i++) {
         sluice_convert_options options = {.experts = targets[i].name, .trunk = targets[6 - i].name};
-        convert(source, out, &options);
-        verify(out);
+        conversions_run(source, out, &options);
+        conversions_verify(out);
         same_weights_assert_near(source, out, targets[i].bits, targets[6 - i].bits);
         folders_remove(out);
     }
@@ -204,22 +130,23 @@ static void requantising_stays_within_a_step_of_the_source(void **state)
 static void requantising_to_the_bits_that_are_there_changes_nothing(void **state)
 {
     (void)state;
-    random_source kind = usual_source();
+    random_source kind = conversions_usual();
     kind.group = 32;
-    const char *source = make_source("source", kind), *out = in_folder("out");
+    const char *source = conversions_source("source", kind), *out = conversions_path("out");
     sluice_convert_options options = {.experts = "q4", .trunk = "q4"};
-    convert(source, out, &options);
+    conversions_run(source, out, &options);
     same_weights_assert(source, out);
 }
 
 static void a_requantised_config_no_longer_tells_the_old_format(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *out = in_folder("out");
+    const char *source = conversions_source("source", conversions_usual()),
+               *out = conversions_path("out");
     sluice_convert_options options = {.experts = "q2"};
     char *before = folders_load(folders_path(source, "config.json"), NULL);
     assert_non_null(strstr(before, "\"quantization\""));
-    convert(source, out, &options);
+    conversions_run(source, out, &options);
     char *after = folders_load(folders_path(out, "config.json"), NULL);
     assert_null(strstr(after, "\"quantization\""));
     assert_non_null(strstr(after, "\"rms_norm_eps\": 1e-6"));
@@ -230,23 +157,25 @@ static void a_requantised_config_no_longer_tells_the_old_format(void **state)
 static void an_unknown_target_format_is_refused(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *out = in_folder("out");
+    const char *source = conversions_source("source", conversions_usual()),
+               *out = conversions_path("out");
     sluice_convert_options options = {.experts = "q7"};
-    assert_refused(source, out, &options, SLUICE_USAGE, "\"q7\"");
-    assert_false(folders_exists(in_folder("out.partial")));
+    conversions_assert_refused(source, out, &options, SLUICE_USAGE, "\"q7\"");
+    assert_false(folders_exists(conversions_path("out.partial")));
 }
 
 static void an_existing_target_is_refused_and_left_alone(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *out = in_folder("out");
+    const char *source = conversions_source("source", conversions_usual()),
+               *out = conversions_path("out");
     mkdir(out, 0777);
     folders_save(folders_path(out, "precious"), "x", 1);
-    assert_refused(source, out, NULL, SLUICE_USAGE, "already exists");
+    conversions_assert_refused(source, out, NULL, SLUICE_USAGE, "already exists");
     assert_true(folders_exists(folders_path(out, "precious")));
     folders_delete(folders_path(out, "precious"));
-    convert(source, out, NULL); /* an empty folder is as good as none */
-    verify(out);
+    conversions_run(source, out, NULL); /* an empty folder is as good as none */
+    conversions_verify(out);
 }
 
 typedef struct seen {
@@ -281,14 +210,15 @@ static bool stop_at_start(void *context, const sluice_convert_plan *plan)
 static void the_plan_and_the_progress_say_what_happens(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *out = in_folder("out");
+    const char *source = conversions_source("source", conversions_usual()),
+               *out = conversions_path("out");
     seen to = {0};
     sluice_convert_options options = {
         .starting = note_plan, .progress = note_progress, .context = &to};
     sluice_convert_plan plan;
     assert_int_equal(sluice_convert_measure(source, out, NULL, &plan, NULL), SLUICE_OK);
-    assert_false(folders_exists(in_folder("out.partial")));
-    convert(source, out, &options);
+    assert_false(folders_exists(conversions_path("out.partial")));
+    conversions_run(source, out, &options);
     assert_int_equal(to.plan.output_bytes, plan.output_bytes);
     assert_int_equal(to.plan.needed_bytes, plan.needed_bytes);
     assert_true(to.plan.needed_bytes >= to.plan.output_bytes);
@@ -310,11 +240,12 @@ static void the_plan_and_the_progress_say_what_happens(void **state)
 static void a_conversion_refused_at_the_start_leaves_nothing(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *out = in_folder("out");
+    const char *source = conversions_source("source", conversions_usual()),
+               *out = conversions_path("out");
     sluice_convert_options options = {.starting = stop_at_start};
-    assert_refused(source, out, &options, SLUICE_CANCELLED, "cancelled");
+    conversions_assert_refused(source, out, &options, SLUICE_CANCELLED, "cancelled");
     assert_false(folders_exists(out));
-    assert_false(folders_exists(in_folder("out.partial")));
+    assert_false(folders_exists(conversions_path("out.partial")));
 }
 
 static uint64_t bytes_read_so_far(void)
@@ -330,12 +261,13 @@ static uint64_t bytes_read_so_far(void)
 static void each_source_byte_is_read_once(void **state)
 {
     (void)state;
-    const char *source = folders_path(SLUICE_SOURCE_DIR, "models/nano"), *out = in_folder("out");
+    const char *source = folders_path(SLUICE_SOURCE_DIR, "models/nano"),
+               *out = conversions_path("out");
     seen to = {0};
     sluice_convert_options options = {.starting = note_plan, .context = &to};
     uint64_t before = bytes_read_so_far();
     if (!before) skip();
-    convert(source, out, &options);
+    conversions_run(source, out, &options);
     uint64_t read = bytes_read_so_far() - before;
     /* Headers, index and text files are small; the tensors are the rest. */
     uint64_t small = 1 << 20;
@@ -344,7 +276,7 @@ static void each_source_byte_is_read_once(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, conversions_setup, conversions_teardown)
     const struct CMUnitTest tests[] = {
         TEST(bundled_models_keep_every_weight),
         TEST(every_bits_group_and_layout_keeps_every_weight),

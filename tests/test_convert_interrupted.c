@@ -21,78 +21,8 @@
 
 #include "base/rng.h"
 #include "sluice/convert.h"
+#include "support/conversions.h"
 #include "support/folders.h"
-#include "support/random_source.h"
-#include "support/same_weights.h"
-
-static char folder[FOLDERS_PATH_MAX];
-
-static int setup(void **state)
-{
-    (void)state;
-    folders_make(folder);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folders_remove(folder);
-    return 0;
-}
-
-static const char *in_folder(const char *name)
-{
-    return folders_path(folder, name);
-}
-
-static void convert(const char *source, const char *out, const sluice_convert_options *options)
-{
-    sluice_error err = {0};
-    if (sluice_convert(source, out, options, &err) != SLUICE_OK) fail_msg("%s", err.detail);
-}
-
-/* Fails with this status and a sentence that has these words. */
-static void assert_refused(const char *source, const char *out,
-                           const sluice_convert_options *options, sluice_status want,
-                           const char *words)
-{
-    sluice_error err = {0};
-    assert_int_equal(sluice_convert(source, out, options, &err), want);
-    assert_int_equal(err.code, want);
-    if (!strstr(err.detail, words)) fail_msg("\"%s\" does not say \"%s\"", err.detail, words);
-    assert_null(strchr(err.detail, '\n'));
-}
-
-static void verify(const char *out)
-{
-    sluice_error err = {0};
-    sluice_verify_report report;
-    if (sluice_verify(out, NULL, &report, &err) != SLUICE_OK) fail_msg("%s", err.detail);
-    assert_true(report.tensors > 0 && report.records > 0);
-    assert_int_equal(report.tensors_bad + report.records_bad, 0);
-}
-
-/* A random model in folder/name. */
-static const char *make_source(const char *name, random_source source)
-{
-    const char *dir = in_folder(name);
-    assert_int_equal(mkdir(dir, 0777), 0);
-    random_source_write(&source, dir);
-    return dir;
-}
-
-static random_source usual_source(void)
-{
-    return (random_source){.bits = 4,
-                           .group = 64,
-                           .dtype = "BF16",
-                           .layout = RANDOM_STACKED,
-                           .mlx = true,
-                           .shards = 3,
-                           .mtp_layers = 1,
-                           .seed = 7};
-}
 
 static bool note_plan(void *context, const sluice_convert_plan *plan)
 {
@@ -128,8 +58,8 @@ static int convert_with_kills(const char *source, const char *out,
         kill(child, SIGKILL);
         int status = 0;
         assert_int_equal(waitpid(child, &status, 0), child);
-        if (folders_exists(out)) verify(out);
-        if (folders_exists(out) && !folders_exists(folders_path(folder, "out.partial")))
+        if (folders_exists(out)) conversions_verify(out);
+        if (folders_exists(out) && !folders_exists(conversions_path("out.partial")))
             return kills; /* killed after its last act */
         if (WIFEXITED(status)) {
             assert_int_equal(WEXITSTATUS(status), 0);
@@ -141,18 +71,18 @@ static int convert_with_kills(const char *source, const char *out,
 static void a_conversion_killed_at_any_moment_is_resumed(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source());
-    convert(source, in_folder("want"), NULL);
+    const char *source = conversions_source("source", conversions_usual());
+    conversions_run(source, conversions_path("want"), NULL);
     sluice_rng rng;
     sluice_rng_seed(&rng, 11);
     int kills = 0;
     for (int round = 0; round < 6; round++) {
-        const char *out = in_folder("out");
+        const char *out = conversions_path("out");
         kills += convert_with_kills(source, out, NULL, &rng, 30000);
         /* Killed after the last rename: what is left is cleaned up by the next call. */
-        if (folders_exists(in_folder("out.partial"))) convert(source, out, NULL);
-        assert_false(folders_exists(in_folder("out.partial")));
-        folders_assert_equal(in_folder("want"), out);
+        if (folders_exists(conversions_path("out.partial"))) conversions_run(source, out, NULL);
+        assert_false(folders_exists(conversions_path("out.partial")));
+        folders_assert_equal(conversions_path("want"), out);
         folders_remove(out);
     }
     if (!kills) fail_msg("never killed: the pauses are too long");
@@ -161,19 +91,19 @@ static void a_conversion_killed_at_any_moment_is_resumed(void **state)
 static void a_consuming_conversion_survives_being_killed(void **state)
 {
     (void)state;
-    random_source kind = usual_source();
+    random_source kind = conversions_usual();
     kind.shards = 6;
-    const char *source = make_source("source", kind);
-    convert(source, in_folder("want"), NULL);
+    const char *source = conversions_source("source", kind);
+    conversions_run(source, conversions_path("want"), NULL);
     sluice_convert_options options = {.consume = true};
     sluice_rng rng;
     sluice_rng_seed(&rng, 12);
     for (int round = 0; round < 4; round++) {
-        const char *copy = in_folder("copy"), *out = in_folder("out");
+        const char *copy = conversions_path("copy"), *out = conversions_path("out");
         folders_copy(source, copy);
         convert_with_kills(copy, out, &options, &rng, 30000);
-        if (folders_exists(in_folder("out.partial"))) convert(copy, out, &options);
-        folders_assert_equal(in_folder("want"), out);
+        if (folders_exists(conversions_path("out.partial"))) conversions_run(copy, out, &options);
+        folders_assert_equal(conversions_path("want"), out);
         for (int i = 1; i <= 6; i++) {
             char name[64];
             snprintf(name, sizeof name, "model-%05d-of-00006.safetensors", i);
@@ -187,13 +117,13 @@ static void a_consuming_conversion_survives_being_killed(void **state)
 static void consume_keeps_a_shard_that_holds_what_is_left_out(void **state)
 {
     (void)state;
-    random_source kind = usual_source();
+    random_source kind = conversions_usual();
     kind.vision = true;
-    const char *source = make_source("source", kind), *out = in_folder("out");
+    const char *source = conversions_source("source", kind), *out = conversions_path("out");
     sluice_convert_plan plan = {0};
     sluice_convert_options options = {.consume = true, .starting = note_plan, .context = &plan};
-    convert(source, out, &options);
-    verify(out);
+    conversions_run(source, out, &options);
+    conversions_verify(out);
     assert_int_equal(plan.tensors_left_out, 1);
     assert_int_equal(plan.shards_kept, 1);
     assert_false(folders_exists(folders_path(source, "model-00001-of-00004.safetensors")));
@@ -206,7 +136,7 @@ static void consume_needs_less_space(void **state)
 {
     (void)state;
     const char *source = folders_path(SLUICE_SOURCE_DIR, "tests/data/tiny/hf-split-f32-sharded");
-    const char *copy = in_folder("copy"), *out = in_folder("out");
+    const char *copy = conversions_path("copy"), *out = conversions_path("out");
     folders_copy(source, copy);
     sluice_convert_plan keeping, consuming;
     sluice_convert_options options = {.consume = true};
@@ -222,26 +152,27 @@ static void consume_needs_less_space(void **state)
 static void consume_refuses_links(void **state)
 {
     (void)state;
-    random_source kind = usual_source();
+    random_source kind = conversions_usual();
     kind.shards = 1;
-    const char *source = make_source("source", kind), *out = in_folder("out");
+    const char *source = conversions_source("source", kind), *out = conversions_path("out");
     const char *path = folders_path(source, "model.safetensors");
-    const char *blob = in_folder("blob");
+    const char *blob = conversions_path("blob");
     assert_int_equal(rename(path, blob), 0);
     assert_int_equal(symlink(blob, path), 0);
     sluice_convert_options options = {.consume = true};
-    assert_refused(source, out, &options, SLUICE_UNSUPPORTED, "model.safetensors");
+    conversions_assert_refused(source, out, &options, SLUICE_UNSUPPORTED, "model.safetensors");
     assert_true(folders_exists(blob));
-    convert(source, out, NULL);
-    verify(out);
+    conversions_run(source, out, NULL);
+    conversions_verify(out);
 }
 
 static void without_consume_the_source_is_untouched(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *copy = in_folder("copy");
+    const char *source = conversions_source("source", conversions_usual()),
+               *copy = conversions_path("copy");
     folders_copy(source, copy);
-    convert(source, in_folder("out"), NULL);
+    conversions_run(source, conversions_path("out"), NULL);
     folders_assert_equal(source, copy);
 }
 
@@ -249,7 +180,8 @@ static void without_consume_the_source_is_untouched(void **state)
 static void a_full_disk_is_one_sentence_and_leaves_no_container(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *out = in_folder("out");
+    const char *source = conversions_source("source", conversions_usual()),
+               *out = conversions_path("out");
     pid_t child = fork();
     assert_true(child >= 0);
     if (!child) {
@@ -266,29 +198,33 @@ static void a_full_disk_is_one_sentence_and_leaves_no_container(void **state)
     waitpid(child, &status, 0);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     assert_false(folders_exists(out));
-    convert(source, out, NULL); /* with space again it goes on */
-    verify(out);
+    conversions_run(source, out, NULL); /* with space again it goes on */
+    conversions_verify(out);
 }
 
 static void a_target_that_cannot_be_written_is_one_sentence(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source());
-    folders_save(in_folder("file"), "x", 1);
-    assert_refused(source, in_folder("file/out"), NULL, SLUICE_IO, "Not a directory");
-    assert_refused(source, "/proc/sluice-test-out", NULL, SLUICE_NOT_FOUND, "/proc/sluice-test");
+    const char *source = conversions_source("source", conversions_usual());
+    folders_save(conversions_path("file"), "x", 1);
+    conversions_assert_refused(source, conversions_path("file/out"), NULL, SLUICE_IO,
+                               "Not a directory");
+    conversions_assert_refused(source, "/proc/sluice-test-out", NULL, SLUICE_NOT_FOUND,
+                               "/proc/sluice-test");
 }
 
 static void a_second_conversion_into_the_same_folder_waits_for_nobody(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *out = in_folder("out");
-    mkdir(in_folder("out.partial"), 0777);
-    int fd = open(in_folder("out.partial/lock"), O_RDWR | O_CREAT, 0666);
+    const char *source = conversions_source("source", conversions_usual()),
+               *out = conversions_path("out");
+    mkdir(conversions_path("out.partial"), 0777);
+    int fd = open(conversions_path("out.partial/lock"), O_RDWR | O_CREAT, 0666);
     assert_true(fd >= 0);
     pid_t holder = fork();
     if (!holder) {
-        execlp("flock", "flock", "-x", in_folder("out.partial/lock"), "sleep", "5", (char *)NULL);
+        execlp("flock", "flock", "-x", conversions_path("out.partial/lock"), "sleep", "5",
+               (char *)NULL);
         _exit(127);
     }
     sluice_error err = {0};
@@ -309,22 +245,23 @@ static void a_second_conversion_into_the_same_folder_waits_for_nobody(void **sta
 static void a_stale_half_conversion_with_other_options_is_started_over(void **state)
 {
     (void)state;
-    const char *source = make_source("source", usual_source()), *out = in_folder("out");
-    convert(source, in_folder("want"), NULL);
+    const char *source = conversions_source("source", conversions_usual()),
+               *out = conversions_path("out");
+    conversions_run(source, conversions_path("want"), NULL);
     /* The remains of another conversion: its journal and a file of the same name. */
-    mkdir(in_folder("out.partial"), 0777);
-    mkdir(in_folder("out.partial/model"), 0777);
+    mkdir(conversions_path("out.partial"), 0777);
+    mkdir(conversions_path("out.partial/model"), 0777);
     static const char journal[] = "{\"fingerprint\":\"0123456789abcdef\",\"modified_ns\":{}}";
-    folders_save(in_folder("out.partial/journal.json"), journal, sizeof journal - 1);
-    folders_save(in_folder("out.partial/model/trunk.safetensors"), "x", 1);
-    folders_save(in_folder("out.partial/model/stray"), "x", 1);
-    convert(source, out, NULL);
-    folders_assert_equal(in_folder("want"), out);
+    folders_save(conversions_path("out.partial/journal.json"), journal, sizeof journal - 1);
+    folders_save(conversions_path("out.partial/model/trunk.safetensors"), "x", 1);
+    folders_save(conversions_path("out.partial/model/stray"), "x", 1);
+    conversions_run(source, out, NULL);
+    folders_assert_equal(conversions_path("want"), out);
 }
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, conversions_setup, conversions_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_conversion_killed_at_any_moment_is_resumed),
         TEST(a_consuming_conversion_survives_being_killed),
