@@ -62,6 +62,7 @@ typedef struct mixer {
     void *scratch, *packed; /* of a panel */
     float *exact, *rounded; /* [rows, cols] of it */
     float *check;           /* [2, cols] */
+    double stream;          /* mean square of what experts have added to the stream so far */
 } mixer;
 
 static void *lines(size_t bytes)
@@ -146,7 +147,9 @@ static sluice_status add_panel(mixer *m, int32_t layer, int32_t expert, int part
     return SLUICE_OK;
 }
 
-/* errors: [3][levels], mean squares in the residual stream. */
+/* errors: [3][levels], mean squares as a share of what the experts of this layer and of those
+ * before it add to the stream: later layers see it normalised, and it grows, so that the same error
+ * weighs less the later it is made. */
 static sluice_status measure_layer(mixer *m, int32_t layer, double *errors, sluice_error *err)
 {
     const sluice_config *config = &m->source->config;
@@ -162,9 +165,10 @@ static sluice_status measure_layer(mixer *m, int32_t layer, double *errors, slui
             SLUICE_TRY(add_panel(m, layer, expert, part, i, &weights[part / 2],
                                  errors + part * SLUICE_MIX_LEVELS, &energy[part], err));
     }
+    m->stream += energy[DOWN];
     for (int part = 0; part < PARTS; part++)
-        for (int level = 0; level < SLUICE_MIX_LEVELS && energy[part] > 0; level++)
-            errors[part * SLUICE_MIX_LEVELS + level] *= energy[DOWN] / energy[part];
+        for (int level = 0; level < SLUICE_MIX_LEVELS && energy[part] > 0 && m->stream > 0; level++)
+            errors[part * SLUICE_MIX_LEVELS + level] *= energy[DOWN] / m->stream / energy[part];
     return SLUICE_OK;
 }
 
