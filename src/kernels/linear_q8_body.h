@@ -109,8 +109,12 @@ V16_INLINE void tile_out(const sluice_weight *w, int bits, int block, int tokens
         tile(w, bits, block, tokens, panel, lane, r, p);
         LINEAR_UNROLL for (int t = 0; t < tokens; t++) part_store(out[t] + lane, p[t]);
     }
-    for (int t = 0; t < tokens; t++)
-        memcpy(y + t * ldy, out[t], (size_t)lanes * sizeof(float));
+    for (int t = 0; t < tokens; t++) {
+        if (lanes == SLUICE_PANEL_ROWS) /* all but the last panel: a store, not a call */
+            memcpy(y + t * ldy, out[t], sizeof out[t]);
+        else
+            memcpy(y + t * ldy, out[t], (size_t)lanes * sizeof(float));
+    }
 }
 
 /* How many of the rows that are left the next tile takes: sizes that exist, and no small rest. */
