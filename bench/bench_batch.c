@@ -54,15 +54,6 @@ static bool read_texts(const sluice_engine *engine, const char *path, bench_text
     return ok;
 }
 
-static sluice_status ignore(void *context, int32_t input, int32_t token, const float *logits)
-{
-    (void)context;
-    (void)input;
-    (void)token;
-    (void)logits;
-    return SLUICE_OK;
-}
-
 /* All texts, so many at a time. */
 static sluice_status run(sluice_engine *engine, sluice_session **sessions, const bench_texts *texts,
                          int32_t streams, sluice_error *err)
@@ -75,7 +66,8 @@ static sluice_status run(sluice_engine *engine, sluice_session **sessions, const
                 inputs[i] = (sluice_input){
                     sessions[first + i],
                     texts->ids + (size_t)(first + i) * each + PROMPT + (size_t)t, 1, 0};
-            sluice_status status = sluice_engine_step(engine, inputs, streams, ignore, NULL, err);
+            sluice_status status =
+                sluice_engine_step(engine, inputs, streams, sluice_logits_drop, NULL, err);
             if (status != SLUICE_OK) return status;
         }
     return SLUICE_OK;
@@ -88,7 +80,7 @@ static sluice_status begin(sluice_engine *engine, sluice_session **sessions,
         sluice_session_clear(sessions[i]);
         sluice_input input = {
             sessions[i], texts->ids + (size_t)i * (size_t)(PROMPT + texts->tokens), PROMPT, PROMPT};
-        sluice_status status = sluice_engine_step(engine, &input, 1, ignore, NULL, err);
+        sluice_status status = sluice_engine_step(engine, &input, 1, sluice_logits_drop, NULL, err);
         if (status != SLUICE_OK) return status;
     }
     sluice_engine_stats_reset(engine);

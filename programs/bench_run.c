@@ -55,15 +55,6 @@ static int32_t random_token(bench *b)
     return (int32_t)((b->random * 0x2545f4914f6cdd1du >> 33) % (uint64_t)b->result->info.vocab);
 }
 
-static sluice_status drop_logits(void *context, int32_t input, int32_t token, const float *logits)
-{
-    (void)context;
-    (void)input;
-    (void)token;
-    (void)logits;
-    return SLUICE_OK;
-}
-
 /* count tokens in one step, with the logits of the last, as every use of a model has it. */
 static int run_tokens(bench *b, int32_t count)
 {
@@ -73,7 +64,7 @@ static int run_tokens(bench *b, int32_t count)
     const sluice_input input = {
         .session = b->session, .tokens = b->tokens, .count = count, .logits_from = count - 1};
     if (count > 1) sluice_session_prompt(b->session, count);
-    if (sluice_engine_step(b->engine, &input, 1, drop_logits, NULL, &err) != SLUICE_OK)
+    if (sluice_engine_step(b->engine, &input, 1, sluice_logits_drop, NULL, &err) != SLUICE_OK)
         return err.code == SLUICE_CANCELLED ? CLI_FAILED : cli_fail_error(&err);
     b->context += count;
     return CLI_OK;

@@ -140,12 +140,15 @@ static void siblings_count_once_and_fast_cores_come_first(void **state)
     sluice_topology_get(root, &topology);
     int cores = topology.cores;
     assert_false(topology.uneven);
+    assert_null(sluice_topology_ties(&topology, cores));
 
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpu_capacity", pair[1]);
     put(path, "1024\n");
     sluice_topology_get(root, &topology);
     assert_int_equal(topology.cores, cores);
     assert_int_equal(topology.core_processors[0], pair[1]);
+    assert_ptr_equal(sluice_topology_ties(&topology, cores), topology.core_processors);
+    assert_null(sluice_topology_ties(&topology, cores - 1));
     assert_true(topology.uneven);
 
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/core_cpus_list", pair[1]);

@@ -176,6 +176,8 @@ typedef struct sluice_input {
  * during the call. A status other than SLUICE_OK stops the step's remaining rows. */
 typedef sluice_status (*sluice_logits_fn)(void *context, int32_t input, int32_t token,
                                           const float *logits);
+/* One that drops them: they are computed all the same, for who measures. */
+sluice_status sluice_logits_drop(void *context, int32_t input, int32_t token, const float *logits);
 
 /* Runs all inputs through the model, in chunks of at most the engine's chunk rows, each chunk as
  * one batch. The result of a row does not depend on the others. If it fails the sessions that took

@@ -32,9 +32,7 @@ static sluice_status open_tokenizer(sluice_engine *engine, const char *dir, slui
                                 &engine->info.n_stop_ids, err);
 }
 
-/* One thread per core unless it is said otherwise. Where they are to have all cores, and the
- * scheduler could give two of them the same one, they are tied; fewer leave room for others,
- * wherever that is. */
+/* One thread per core unless it is said otherwise. */
 static sluice_status open_pool(sluice_engine *engine, sluice_error *err)
 {
     int threads = engine->options.threads;
@@ -44,8 +42,7 @@ static sluice_status open_pool(sluice_engine *engine, sluice_error *err)
                            SLUICE_PROCESSORS_MAX);
     sluice_topology_get("", &topology);
     if (threads == 0) engine->options.threads = threads = topology.threads;
-    const bool tie = topology.uneven && threads == topology.cores;
-    return sluice_pool_new(threads, tie ? topology.core_processors : NULL, &engine->pool, err);
+    return sluice_pool_new(threads, sluice_topology_ties(&topology, threads), &engine->pool, err);
 }
 
 static sluice_status open_backend(sluice_engine *engine, sluice_error *err)

@@ -80,15 +80,6 @@ static sluice_status write_model(const sluice_plan_options *options, const sluic
     return status;
 }
 
-static sluice_status ignore_logits(void *context, int32_t input, int32_t token, const float *logits)
-{
-    (void)context;
-    (void)input;
-    (void)token;
-    (void)logits;
-    return SLUICE_OK;
-}
-
 static sluice_status run_rows(probe *p, int32_t rows, sluice_error *err)
 {
     int32_t tokens[64];
@@ -96,7 +87,7 @@ static sluice_status run_rows(probe *p, int32_t rows, sluice_error *err)
         tokens[i] = (int32_t)(((unsigned)p->next++ * 2654435761u >> 8) % (unsigned)p->vocab);
     const sluice_input input = {
         .session = p->session, .tokens = tokens, .count = rows, .logits_from = rows - 1};
-    return sluice_engine_step(p->engine, &input, 1, ignore_logits, NULL, err);
+    return sluice_engine_step(p->engine, &input, 1, sluice_logits_drop, NULL, err);
 }
 
 static int by_value(const void *a, const void *b)

@@ -168,6 +168,15 @@ static void count_step(sluice_engine *engine, const sluice_input *inputs, int32_
     }
 }
 
+sluice_status sluice_logits_drop(void *context, int32_t input, int32_t token, const float *logits)
+{
+    (void)context;
+    (void)input;
+    (void)token;
+    (void)logits;
+    return SLUICE_OK;
+}
+
 sluice_status sluice_engine_step(sluice_engine *engine, const sluice_input *inputs, int32_t n,
                                  sluice_logits_fn on_logits, void *context, sluice_error *err)
 {

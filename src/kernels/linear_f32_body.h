@@ -4,8 +4,8 @@
  *   part, PART_LANES         a vector of PART_LANES of the 16 rows; part_load, part_store,
  *                            part_fma, part_set1 on it
  *   TILE_TOKENS              activation rows a register tile holds: 4 * TILE_TOKENS accumulators
- *   FEW_SUMS                 v16f that registers hold besides the rest; left out, a few rows are
- *                            as many
+ *   FEW_SUMS                 v16f that registers hold besides the rest; left out, a few rows but
+ *                            one are as many
  *   LINEAR_F32_INIT          the name of the function that enters this kernel into a table
  *
  * One row of activations, or a few: a panel is unpacked in registers and used at once. More: 128
@@ -49,22 +49,6 @@ V16_INLINE v16f quad_column(v16i quad, int j)
         }                                                                                          \
     }
 
-V16_INLINE void affine_one(const sluice_weight *w, int bits, const uint8_t *panel, const float *x,
-                           v16f a[4])
-{
-    sluice_weight_format format = w->format;
-    int units = format.group / SLUICE_UNIT_COLS, scale_bytes = linear_scale_bytes(format.scale);
-    for (int32_t col = 0; col < w->cols; col += format.group) {
-        const uint8_t *tail = panel + units * linear_unit_bytes(bits);
-        v16f scale = linear_scales(tail, format.scale);
-        v16f bias = linear_scales(tail + scale_bytes, format.scale);
-        for (; panel < tail; panel += linear_unit_bytes(bits), x += SLUICE_UNIT_COLS)
-            FOR_UNIT_COLUMNS(panel, bits, scale, bias, c, weights,
-                             a[c % 4] = v16_fma(weights, v16_set1(x[c]), a[c % 4]))
-        panel = tail + 2 * scale_bytes;
-    }
-}
-
 /* Column c of the chunk goes to out + c * ldo. */
 V16_INLINE void affine_unpack(const sluice_weight *w, int bits, const uint8_t *panel, int32_t col,
                               int32_t cols, float *out, int64_t ldo)
@@ -100,17 +84,6 @@ V16_INLINE v16f plain_column(uint8_t kind, const uint8_t *panel, int32_t c)
     return v16_load((const float *)(const void *)(panel + (int64_t)c * SLUICE_LINE_BYTES));
 }
 
-V16_INLINE void plain_one(uint8_t kind, int32_t cols, const uint8_t *panel, const float *x,
-                          v16f a[4])
-{
-    int32_t c = 0;
-    for (; c + 4 <= cols; c += 4)
-        LINEAR_UNROLL for (int j = 0; j < 4; j++) a[j] =
-            v16_fma(plain_column(kind, panel, c + j), v16_set1(x[c + j]), a[j]);
-    LINEAR_UNROLL for (int j = 0; j < 3; j++) if (c + j < cols) a[j] =
-        v16_fma(plain_column(kind, panel, c + j), v16_set1(x[c + j]), a[j]);
-}
-
 /* Expands to one call per format, so that kind and bits are constants inside. */
 #define SWITCH_FORMAT(format, affine, plain)                                                       \
     switch ((format).kind == SLUICE_WEIGHT_AFFINE ? (format).bits : -(format).kind) {              \
@@ -129,21 +102,6 @@ static int panel_lanes(const sluice_weight *w, int32_t panel)
 {
     int32_t left = w->rows - panel * SLUICE_PANEL_ROWS;
     return left < SLUICE_PANEL_ROWS ? left : SLUICE_PANEL_ROWS;
-}
-
-static void linear_one(const sluice_weight *w, int32_t begin, int32_t end, const float *x, float *y)
-{
-    size_t bytes = sluice_weight_panel_bytes(w->format, w->cols);
-    const uint8_t *data = (const uint8_t *)w->data + (size_t)begin * bytes;
-    for (int32_t panel = begin; panel < end; panel++, data += bytes) {
-        v16f a[4] = {v16_zero(), v16_zero(), v16_zero(), v16_zero()};
-#define AFFINE(bits) affine_one(w, bits, data, x, a)
-#define PLAIN(kind) plain_one(kind, w->cols, data, x, a)
-        SWITCH_FORMAT(w->format, AFFINE, PLAIN)
-#undef AFFINE
-#undef PLAIN
-        store_sum(a, y + (int64_t)panel * SLUICE_PANEL_ROWS, panel_lanes(w, panel));
-    }
 }
 
 /* Columns [col, col+cols) of a panel as f32 lines; F32 panels are that already. */
@@ -232,18 +190,16 @@ static void linear_block(const sluice_weight *w, int32_t begin, int32_t end, con
     }
 }
 
-#ifdef FEW_SUMS
 #include "kernels/linear_f32_few_body.h"
-#endif
 
 static void linear_f32(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                        const float *x, int64_t ldx, int32_t n, float *y, int64_t ldy)
 {
     if (n == 1) {
-        linear_one(w, panel_begin, panel_end, x, y);
+        few_rows(w, panel_begin, panel_end, x, ldx, 1, y, ldy);
         return;
     }
-#ifdef FEW_SUMS
+#if FEW_SUMS
     if (n <= 2 * FEW_ROWS && w->format.kind != SLUICE_WEIGHT_F32) {
         int32_t half = n > FEW_ROWS ? n / 2 : 0;
         if (half) linear_few(w, panel_begin, panel_end, x, ldx, half, y, ldy);

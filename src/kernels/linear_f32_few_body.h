@@ -1,4 +1,4 @@
-/* A few rows of activations, in f32: a part of linear_f32_body.h, which includes it.
+/* One row of activations or a few, in f32: a part of linear_f32_body.h, which includes it.
  *
  * Weights are unpacked in registers and used at once for all rows; a buffer in L1, as for many
  * rows, costs more than it saves. Every row has four sums, of columns j, j+4, ... (kernels.h):
@@ -9,6 +9,9 @@
 #ifndef SLUICE_KERNELS_LINEAR_F32_FEW_BODY_H
 #define SLUICE_KERNELS_LINEAR_F32_FEW_BODY_H
 
+#ifndef FEW_SUMS
+#define FEW_SUMS 0 /* of one row alone */
+#endif
 #define FEW_ROWS 8 /* twice that many registers hold half of the sums */
 
 /* Adds the products of columns j, first <= j < first + 2 or 4, of each four to a[row][j - first].
@@ -79,7 +82,7 @@ V16_INLINE void few_rows(const sluice_weight *w, int32_t begin, int32_t end, con
     const uint8_t *panel = (const uint8_t *)w->data + (size_t)begin * bytes;
     for (int32_t i = begin; i < end; i++, panel += bytes) {
         v16f sums[FEW_ROWS][4];
-        if (rows * 4 <= FEW_SUMS) {
+        if (rows == 1 || rows * 4 <= FEW_SUMS) {
             few_panel(w, panel, x, ldx, rows, 0, 4, sums);
         } else {
             few_panel(w, panel, x, ldx, rows, 0, 2, sums);
@@ -90,6 +93,7 @@ V16_INLINE void few_rows(const sluice_weight *w, int32_t begin, int32_t end, con
     }
 }
 
+#if FEW_SUMS
 static void linear_few(const sluice_weight *w, int32_t begin, int32_t end, const float *x,
                        int64_t ldx, int32_t n, float *y, int64_t ldy)
 {
@@ -103,5 +107,7 @@ static void linear_few(const sluice_weight *w, int32_t begin, int32_t end, const
     default: few_rows(w, begin, end, x, ldx, 8, y, ldy); break;
     }
 }
+
+#endif
 
 #endif

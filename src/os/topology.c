@@ -110,3 +110,8 @@ void sluice_topology_get(const char *root, sluice_topology *topology)
     topology->uneven = n < topology->processors || cores[0].speed != cores[n - 1].speed;
     sluice_cgroup_each(root, "cpu", apply_quota, &topology->threads);
 }
+
+const int *sluice_topology_ties(const sluice_topology *topology, int threads)
+{
+    return topology->uneven && threads == topology->cores ? topology->core_processors : NULL;
+}

@@ -40,6 +40,12 @@ lacks out "<|im_end|>"
 run 0 run "$nano" --chat "$scratch/request" -n 32 --temp 0 --quiet
 empty err
 
+# All pages of the cache are there from the start, or as records come.
+run 0 run -p Once -n 1 --cache 24M --json
+lazy=$(jq .stats.rss_peak_bytes "$scratch/out")
+run 0 run -p Once -n 1 --cache 24M --prefault --json
+json '.stats.rss_peak_bytes > $lazy + 8e6' --argjson lazy "$lazy"
+
 # A request cannot smuggle special tokens in; the prompt of a template's tokens and a plain text differ.
 run 0 run -p '<|im_start|>' -n 1 --json
 plain=$(jq .stats.prompt_tokens "$scratch/out")
