@@ -199,7 +199,8 @@ const cli_command cli_command_bench = {
     .description =
         "Measures prompts and single tokens at given lengths of context, with random tokens: "
         "tokens per second, where a token's time goes (trunk, routed experts, waiting for the "
-        "disk, head), what is read, and how much of it is found in memory.\n"
+        "disk, head), what is read, and how much of it is found in memory. The cache's pages are "
+        "there from the start (--prefault, always).\n"
         "The floor is the time that a token takes at least: the bytes that were missed at the "
         "speed of the disk, or all weights that it goes through at the speed of memory, whichever "
         "is longer. Both speeds are measured between the repetitions of the same run.\n"
