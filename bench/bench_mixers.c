@@ -5,11 +5,13 @@
  * 32768 positions, and states of 128 x 128. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/pool.h"
 #include "kernels/cpu_backend.h"
+#include "kernels/kernels.h"
 #include "kernels/ops.h"
 #include "os/cpu.h"
 #include "os/topology.h"
@@ -19,12 +21,14 @@ enum { STATES = 768, STATE = 128, REPETITIONS = 5 };
 
 typedef struct mixers {
     const sluice_ops *ops;
+    sluice_kernels kernels;
     sluice_kv_type kv;
     unsigned char *memory; /* [threads], of `each` bytes */
     size_t each;
     float *scratch; /* [threads], of SCRATCH floats */
 } mixers;
 
+/* int8's codes take no more than the wide keys of f16. */
 enum { SCRATCH = GROUP * (2 * HEAD + 64 + 2) + 64 * HEAD + 4 * STATE };
 
 static void attention_task(void *context, int32_t task, int worker)
@@ -32,7 +36,7 @@ static void attention_task(void *context, int32_t task, int worker)
     const mixers *m = context;
     float *at = m->scratch + (size_t)task * SCRATCH;
     const unsigned char *k = m->memory + (size_t)task * m->each;
-    const size_t bytes = (size_t)POSITIONS * HEAD * sluice_kv_element(m->kv);
+    const size_t bytes = POSITIONS * sluice_kv_bytes(m->kv, HEAD);
     (void)worker;
     sluice_attention_tile tile = {.rows = 1,
                                   .group = GROUP,
@@ -44,12 +48,16 @@ static void attention_task(void *context, int32_t task, int worker)
                                   .q = at,
                                   .sums.acc = at + GROUP * HEAD,
                                   .scores = at + 2 * GROUP * HEAD,
-                                  .wide = at + 2 * GROUP * HEAD + GROUP * 64};
+                                  .wide = at + 2 * GROUP * HEAD + GROUP * 64,
+                                  .codes = at + 2 * GROUP * HEAD + GROUP * 64};
     tile.sums.max = tile.wide + 64 * HEAD;
     tile.sums.sum = tile.sums.max + GROUP;
     for (tile.begin = 0; tile.begin < POSITIONS; tile.begin += CHUNK) {
         tile.end = tile.begin + CHUNK;
-        m->ops->attention(&tile);
+        if (m->kv == SLUICE_KV_INT8)
+            m->kernels.attention_q8(&tile);
+        else
+            m->ops->attention(&tile);
     }
 }
 
@@ -98,6 +106,25 @@ static void measure(sluice_pool *pool, sluice_pool_fn task, mixers *m, const cha
            bytes * threads / (double)best, products * threads / (double)best);
 }
 
+/* Codes of all kinds, and scales that keep scores small. */
+static void fill_int8(mixers *m, int threads)
+{
+    m->kv = SLUICE_KV_INT8;
+    const size_t block = SLUICE_KV_BLOCK * sluice_kv_bytes(m->kv, HEAD);
+    for (int t = 0; t < threads; t++) {
+        for (size_t i = 0; i < (size_t)2 * POSITIONS / SLUICE_KV_BLOCK; i++) {
+            unsigned char *at = m->memory + (size_t)t * m->each + i * block;
+            const size_t codes = (size_t)SLUICE_KV_BLOCK * HEAD;
+            for (size_t j = 0; j < codes; j++)
+                at[j] = (unsigned char)(1 + (i * 7 + j * 11) % 255);
+            for (int j = 0; j < SLUICE_KV_BLOCK; j++) {
+                const float scale = 1e-3f * (float)(1 + j);
+                memcpy(at + codes + (size_t)j * sizeof scale, &scale, sizeof scale);
+            }
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     sluice_topology topology;
@@ -115,6 +142,7 @@ int main(int argc, char **argv)
         sluice_memory_new(NULL, floats * sizeof(float), "scratch", &scratch, &err))
         return die(err.detail);
     m.ops = sluice_ops_choose(flags);
+    sluice_kernels_select(flags, &m.kernels);
     m.memory = memory;
     m.scratch = scratch;
     for (size_t i = 0; i < floats; i++)
@@ -131,6 +159,9 @@ int main(int argc, char **argv)
         halves[i] = (uint16_t)(0x2000 + i % 2000);
     m.kv = SLUICE_KV_F16;
     measure(pool, attention_task, &m, "attention f16", elements * 2, elements * GROUP);
+    fill_int8(&m, threads);
+    measure(pool, attention_task, &m, "attention int8",
+            2.0 * POSITIONS * (double)sluice_kv_bytes(m.kv, HEAD), elements * GROUP);
     sluice_memory_free(NULL, memory, m.each * (size_t)threads, "mixers");
     sluice_memory_free(NULL, scratch, floats * sizeof(float), "scratch");
     sluice_pool_free(pool);

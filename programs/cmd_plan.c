@@ -35,7 +35,7 @@ static const cli_option options[] = {
      "Tokens of the prompt whose time is told (512)."},
     {"context", 0, CLI_INTEGER, "N", AT(context), 1, INT32_MAX,
      "Tokens that a session can hold (what fits)."},
-    {"kv", 0, CLI_CHOICE, "f32|f16", AT(kv), 0, 0, "As in 'sluice run'."},
+    {"kv", 0, CLI_CHOICE, "f32|f16|int8", AT(kv), 0, 0, "As in 'sluice run'."},
     {"chunk", 0, CLI_INTEGER, "N", AT(chunk), 64, 1 << 20,
      "Tokens of a prompt that go through the model together (chosen by memory)."},
     {"threads", 0, CLI_INTEGER, "N", AT(threads), 1, 1024,

@@ -62,8 +62,8 @@ static const sluice_geometry even = {.hidden = 128,
 static const sluice_weight_format f32 = {SLUICE_WEIGHT_F32, 32, 0, 0};
 static const sluice_weight_format q4 = {SLUICE_WEIGHT_AFFINE, 4, 64, SLUICE_WEIGHT_BF16};
 
-/* Attention with keys and values in f32 and in f16, and the delta rule. */
-typedef enum mixer { ATTENTION, ATTENTION_F16, GDN } mixer;
+/* Attention with keys and values in f32, f16 and int8, and the delta rule. */
+typedef enum mixer { ATTENTION, ATTENTION_F16, ATTENTION_INT8, GDN } mixer;
 
 typedef struct machine {
     int threads;
@@ -81,8 +81,10 @@ typedef struct plan {
 static size_t state_bytes(const sluice_geometry *g, mixer which, int32_t capacity,
                           sluice_layer_state *at)
 {
-    at->kv = which == ATTENTION_F16 ? SLUICE_KV_F16 : SLUICE_KV_F32;
-    const size_t kv = (size_t)(g->kv_heads * capacity * g->head_dim) * sluice_kv_element(at->kv);
+    static const sluice_kv_type types[] = {
+        [ATTENTION_F16] = SLUICE_KV_F16, [ATTENTION_INT8] = SLUICE_KV_INT8, [GDN] = SLUICE_KV_F32};
+    at->kv = types[which];
+    const size_t kv = (size_t)(g->kv_heads * capacity) * sluice_kv_bytes(at->kv, g->head_dim);
     const int32_t channels = 2 * g->gdn_k_heads * g->gdn_k_dim + g->gdn_v_heads * g->gdn_v_dim;
     const size_t conv = (size_t)((g->conv_width - 1) * channels) * sizeof(float);
     at->capacity = capacity;
@@ -219,6 +221,13 @@ static void keys_and_values_in_f16_stay_close_to_the_reference(void **state)
     same_as_reference(&even, q4, ATTENTION_F16, 2e-3);
 }
 
+static void keys_and_values_in_int8_stay_close_to_the_reference(void **state)
+{
+    (void)state;
+    same_as_reference(&odd, f32, ATTENTION_INT8, 4e-2);
+    same_as_reference(&even, q4, ATTENTION_INT8, 4e-2);
+}
+
 static void the_delta_rule_agrees_with_the_reference(void **state)
 {
     (void)state;
@@ -274,6 +283,8 @@ static void attention_gives_the_same_bits_however_it_is_run(void **state)
     same_bits(&even, q4, ATTENTION, plans, 4, lengths, false);
     same_bits(&even, q4, ATTENTION, plans, 4, lengths, true);
     same_bits(&odd, f32, ATTENTION_F16, plans, 4, lengths, false);
+    same_bits(&odd, f32, ATTENTION_INT8, plans, 4, lengths, false);
+    same_bits(&even, q4, ATTENTION_INT8, plans, 4, lengths, true);
 }
 
 /* Only cuts at multiples of 64 leave the chunked form where it is. */
@@ -342,6 +353,7 @@ static void attention_over_a_long_cache_gives_the_same_bits_in_prefill_and_decod
     }
     const int32_t lengths[2] = {2100, 0};
     same_bits(&even, q4, ATTENTION, plans, 2, lengths, false);
+    same_bits(&odd, f32, ATTENTION_INT8, plans, 2, lengths, false);
 }
 
 static void attention_over_a_long_cache_agrees_with_the_reference(void **state)
@@ -388,6 +400,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_agrees_with_the_reference),
         cmocka_unit_test(keys_and_values_in_f16_stay_close_to_the_reference),
+        cmocka_unit_test(keys_and_values_in_int8_stay_close_to_the_reference),
         cmocka_unit_test(the_delta_rule_agrees_with_the_reference),
         cmocka_unit_test(attention_gives_the_same_bits_however_it_is_run),
         cmocka_unit_test(the_delta_rule_gives_the_same_bits_for_slices_at_64),

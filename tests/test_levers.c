@@ -236,9 +236,11 @@ static void settings_are_named_or_refused(void **state)
              "0.25 (answers depend on the cache)");
     const sluice_levers both = {.tiers = "balanced", .budget_loads = 1};
     const sluice_levers lone = {.light_k = 1}, odd = {.prefill = "k=3"}, far = {.top_p = 2};
-    const sluice_levers tail = {.prefill_full_tail = 3}, half = {.kv = "f16"}, kv = {.kv = "f8"};
+    const sluice_levers tail = {.prefill_full_tail = 3}, half = {.kv = "f16"};
+    const sluice_levers quarter = {.kv = "int8"}, kv = {.kv = "f8"};
     rules_of(&half, 1, NULL, SLUICE_OK, "k 1 of 2, keys and values in f16");
-    rules_of(&kv, 2, NULL, SLUICE_USAGE, "f32 or f16, not 'f8'");
+    rules_of(&quarter, 2, NULL, SLUICE_OK, "keys and values in int8");
+    rules_of(&kv, 2, NULL, SLUICE_USAGE, "f32, f16 or int8, not 'f8'");
     rules_of(&both, 2, c, SLUICE_USAGE, "nor tiers");
     rules_of(&lone, 2, NULL, SLUICE_USAGE, "need tiers");
     rules_of(&odd, 2, NULL, SLUICE_USAGE, "k=N");

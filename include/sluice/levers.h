@@ -40,7 +40,8 @@ typedef struct sluice_levers {
      * cache, and thus on everything that ran before. */
     float cache_bias;
 
-    /* How keys and values are kept: "f32" (or NULL), or "f16", in half the memory. */
+    /* How keys and values are kept: "f32" (or NULL), "f16", in half the memory, or "int8", in about
+     * a quarter, and attention then multiplies in integers. */
     const char *kv;
 
     /* NULL: calibration.json beside the container, else beside the model that it was made from. */

@@ -57,11 +57,20 @@ static inline int32_t sluice_kv_positions(int32_t positions)
     return (positions + SLUICE_KV_BLOCK - 1) / SLUICE_KV_BLOCK * SLUICE_KV_BLOCK;
 }
 
-/* How keys and values are kept: f16 rounds them to nearest even, +-65504 at most. */
-typedef enum sluice_kv_type { SLUICE_KV_F32, SLUICE_KV_F16 } sluice_kv_type;
-static inline size_t sluice_kv_element(sluice_kv_type type)
+/* How keys and values are kept: f16 rounds them to nearest even, +-65504 at most; int8 turns each
+ * vector by a Hadamard matrix, which leaves no element far above the others, and rounds it to codes
+ * of -127..127 with one scale, max|x| / 127. */
+typedef enum sluice_kv_type { SLUICE_KV_F32, SLUICE_KV_F16, SLUICE_KV_INT8 } sluice_kv_type;
+/* Elements that a vector takes in int8: what is added is zero. */
+static inline int32_t sluice_kv_padded(int32_t head_dim)
 {
-    return type == SLUICE_KV_F16 ? 2 : 4;
+    return (head_dim + 15) / 16 * 16;
+}
+/* Bytes of one position's key, or value, of one head, on average over a block. */
+static inline size_t sluice_kv_bytes(sluice_kv_type type, int32_t head_dim)
+{
+    if (type == SLUICE_KV_INT8) return (size_t)sluice_kv_padded(head_dim) + sizeof(float);
+    return (size_t)head_dim * (type == SLUICE_KV_F16 ? 2 : 4);
 }
 
 /* Positions of a block that GDN runs in chunked form. */
@@ -71,7 +80,11 @@ static inline size_t sluice_kv_element(sluice_kv_type type)
  * attention: k is [kv_heads, capacity / 16, head_dim, 16], 16 positions in the lanes (position p is
  *      lane p % 16 of block p / 16); v is [kv_heads, capacity, head_dim]; both of type kv. capacity
  *      is a multiple of SLUICE_KV_BLOCK. In both, a head's first p positions lie in its first
- *      sluice_kv_positions(p) * head_dim elements: copy that many, never p * head_dim.
+ *      sluice_kv_positions(p) * sluice_kv_bytes bytes: copy that many, never p * sluice_kv_bytes.
+ *      int8: both are blocks of 16 positions, each with 16 scales (f32) after its codes. With D =
+ *      sluice_kv_padded(head_dim), a block of k is [D / 4, 16 positions, 4] of code + 128 (u8), one
+ *      of v [D / 16, 4, 16 elements, 4 positions] of codes: four codes of a lane are one operand of
+ *      an integer dot.
  * gdn: conv is [conv_width - 1, channels] f32 (oldest first, inputs before the convolution);
  *      s is [v_heads, k_dim, v_dim] f32. */
 typedef struct sluice_layer_state {

@@ -52,6 +52,7 @@ typedef struct sluice_cpu_tile {
 /* Scratch of one worker. */
 typedef struct sluice_cpu_worker {
     float *q, *scores, *wide;          /* [vectors, head_dim], [vectors, 64], [64, head_dim] */
+    void *codes;                       /* sluice_attention_codes_bytes */
     sluice_attention_sums part, total; /* of [vectors] */
     float *gdn;                        /* sluice_gdn_scratch */
     const float **conv_rows;           /* [TILE + conv_width], inputs of the convolution */
@@ -180,6 +181,15 @@ int32_t sluice_cpu_tiles(const sluice_segment *segments, int32_t n_segments, int
                          sluice_cpu_tile *tiles);
 /* Rows of a tile of attention, so that a tile has about KV_QUERY query vectors; >= 1. */
 int32_t sluice_cpu_attention_rows(const sluice_geometry *g);
+
+/* cpu_kv.c: keys and values of one layer of one sequence. */
+/* Where a head's keys (offset: the state's k) or values (v) begin. */
+void *sluice_cpu_kv_head(const sluice_layer_state *state, size_t offset, int32_t head,
+                         int32_t head_dim);
+/* Keeps a position's key and value of one head, which are scratch afterwards. codes: of a worker.
+ */
+void sluice_cpu_kv_keep(const sluice_cpu *cpu, const sluice_layer_state *state, int32_t head,
+                        int32_t position, float *k, float *v, void *codes);
 
 /* The operations of the table. */
 void sluice_cpu_embed(sluice_backend *be, const sluice_weight *table, const int32_t *tokens,

@@ -20,13 +20,6 @@ typedef struct attention_job {
     int32_t unit_chunks, first;
 } attention_job;
 
-/* Element i of the keys or the values, which begin at offset. */
-static void *kv_at(const sluice_layer_state *state, size_t offset, int64_t i)
-{
-    return (unsigned char *)state->memory->memory + offset +
-           (size_t)i * sluice_kv_element(state->kv);
-}
-
 /* Angles of the rows' positions; kept from the layer before if the positions are the same. */
 static void prepare_angles(sluice_cpu *cpu, const sluice_segment *segments, int32_t n_segments)
 {
@@ -56,58 +49,25 @@ static void norm_and_turn(const sluice_cpu *cpu, float *x, const float *norm, in
                    cpu->scratch.sines + (int64_t)row * half, half);
 }
 
-/* A key, its elements a block's width apart. */
-static void keep_key(const sluice_ops *ops, sluice_kv_type type, const float *k, int32_t dim,
-                     void *at)
-{
-    uint16_t half[64];
-    if (type == SLUICE_KV_F32) {
-        float *lane = at;
-        for (int32_t d = 0; d < dim; d++) {
-            lane[(int64_t)d * SLUICE_KV_BLOCK] = k[d];
-        }
-        return;
-    }
-    uint16_t *lane = at;
-    for (int32_t d = 0; d < dim; d++) {
-        if (d % 64 == 0) ops->narrow(k + d, dim - d < 64 ? dim - d : 64, half);
-        lane[(int64_t)d * SLUICE_KV_BLOCK] = half[d % 64];
-    }
-}
-
-static void keep_value(const sluice_ops *ops, sluice_kv_type type, const float *v, int32_t dim,
-                       void *at)
-{
-    if (type == SLUICE_KV_F32) {
-        memcpy(at, v, (size_t)dim * sizeof *v);
-    } else {
-        ops->narrow(v, dim, at);
-    }
-}
-
 /* One row: q in place, k and v into the cache. */
-static void store_row(const attention_job *job, int32_t segment, int32_t i)
+static void store_row(const attention_job *job, int32_t segment, int32_t i, void *codes)
 {
     const sluice_cpu *cpu = job->cpu;
     const sluice_geometry *g = &cpu->geometry;
     const int32_t dim = g->head_dim;
     const sluice_layer_state *state = &job->states[segment];
     const int32_t row = job->segments[segment].row + i;
-    const int64_t position = job->segments[segment].position + i;
+    const int32_t position = job->segments[segment].position + i;
     for (int32_t h = 0; h < g->heads; h++) {
-        norm_and_turn(cpu, cpu->scratch.q + ((int64_t)row * g->heads + h) * 2 * dim, job->w->q_norm,
-                      row);
+        float *q = cpu->scratch.q + ((int64_t)row * g->heads + h) * 2 * dim;
+        norm_and_turn(cpu, q, job->w->q_norm, row);
+        if (state->kv == SLUICE_KV_INT8) cpu->ops->hadamard(q, dim);
     }
     for (int32_t h = 0; h < g->kv_heads; h++) {
         const int64_t from = ((int64_t)row * g->kv_heads + h) * dim;
-        const int64_t head = (int64_t)h * state->capacity * dim;
-        const int64_t block = position / SLUICE_KV_BLOCK * SLUICE_KV_BLOCK;
         float *k = cpu->scratch.k + from;
         norm_and_turn(cpu, k, job->w->k_norm, row);
-        keep_key(cpu->ops, state->kv, k, dim,
-                 kv_at(state, state->k, head + block * dim + position % SLUICE_KV_BLOCK));
-        keep_value(cpu->ops, state->kv, cpu->scratch.v + from, dim,
-                   kv_at(state, state->v, head + position * dim));
+        sluice_cpu_kv_keep(cpu, state, h, position, k, cpu->scratch.v + from, codes);
     }
 }
 
@@ -115,9 +75,9 @@ static void store_task(void *context, int32_t task, int worker)
 {
     const attention_job *job = context;
     const sluice_cpu_tile *tile = &job->tiles[task];
-    (void)worker;
+    void *codes = job->cpu->scratch.workers[worker].codes;
     for (int32_t i = tile->begin; i < tile->begin + tile->count; i++) {
-        store_row(job, tile->segment, i);
+        store_row(job, tile->segment, i, codes);
     }
 }
 
@@ -140,15 +100,14 @@ static sluice_attention_tile tile_of(const attention_job *job, int32_t unit, flo
             }
         }
     }
-    return (sluice_attention_tile){
-        .rows = tile->count,
-        .group = group,
-        .head_dim = dim,
-        .limit = segment->position + tile->begin + 1,
-        .q = q,
-        .kv = state->kv,
-        .k = kv_at(state, state->k, (int64_t)head * state->capacity * dim),
-        .v = kv_at(state, state->v, (int64_t)head * state->capacity * dim)};
+    return (sluice_attention_tile){.rows = tile->count,
+                                   .group = group,
+                                   .head_dim = dim,
+                                   .limit = segment->position + tile->begin + 1,
+                                   .q = q,
+                                   .kv = state->kv,
+                                   .k = sluice_cpu_kv_head(state, state->k, head, dim),
+                                   .v = sluice_cpu_kv_head(state, state->v, head, dim)};
 }
 
 /* Positions that the last row of a unit sees. */
@@ -161,6 +120,19 @@ static int32_t unit_end(const attention_job *job, int32_t unit)
 static int32_t unit_chunks(const attention_job *job, int32_t unit)
 {
     return (unit_end(job, unit) + SLUICE_CPU_KV_CHUNK - 1) / SLUICE_CPU_KV_CHUNK;
+}
+
+/* One chunk of a tile, in the worker's scratch. */
+static void attend_chunk(const sluice_cpu *cpu, const sluice_cpu_worker *own,
+                         sluice_attention_tile *tile)
+{
+    tile->scores = own->scores;
+    tile->wide = own->wide;
+    tile->codes = own->codes;
+    if (tile->kv == SLUICE_KV_INT8)
+        cpu->kernels.attention_q8(tile);
+    else
+        cpu->ops->attention(tile);
 }
 
 static void set_chunk(sluice_attention_tile *tile, int32_t chunk)
@@ -188,6 +160,8 @@ static void finish(const attention_job *job, int32_t unit, const sluice_attentio
     for (int32_t i = 0; i < tile->count * group; i++) {
         const int64_t row = job->segments[tile->segment].row + tile->begin + i / group;
         const int64_t head = row * g->heads + unit % g->kv_heads * group + i % group;
+        if (job->states[tile->segment].kv == SLUICE_KV_INT8)
+            job->cpu->ops->hadamard(sums->acc + (int64_t)i * dim, dim);
         job->cpu->ops->attention_finish(sums->acc + (int64_t)i * dim, sums->sum[i],
                                         job->cpu->scratch.q + head * 2 * dim + dim, dim,
                                         job->cpu->scratch.out + head * dim);
@@ -200,14 +174,12 @@ static void unit_task(void *context, int32_t unit, int worker)
     const sluice_cpu_worker *own = &job->cpu->scratch.workers[worker];
     sluice_attention_tile tile = tile_of(job, unit, own->q);
     const int32_t vectors = tile.rows * tile.group;
-    tile.scores = own->scores;
-    tile.wide = own->wide;
     tile.sums = own->part;
     sums_clear(&own->total, vectors, tile.head_dim);
     const int32_t chunks = unit_chunks(job, unit);
     for (int32_t chunk = 0; chunk < chunks; chunk++) {
         set_chunk(&tile, chunk);
-        job->cpu->ops->attention(&tile);
+        attend_chunk(job->cpu, own, &tile);
         job->cpu->ops->attention_merge(&own->total, &own->part, vectors, tile.head_dim);
     }
     finish(job, unit, &own->total);
@@ -221,12 +193,10 @@ static void chunk_task(void *context, int32_t task, int worker)
     const int32_t unit = (job->first + task) / job->unit_chunks;
     const int32_t chunk = (job->first + task) % job->unit_chunks;
     sluice_attention_tile tile = tile_of(job, unit, own->q);
-    tile.scores = own->scores;
-    tile.wide = own->wide;
     tile.sums = job->cpu->scratch.slots[task];
     set_chunk(&tile, chunk);
     if (tile.begin < tile.end) {
-        job->cpu->ops->attention(&tile);
+        attend_chunk(job->cpu, own, &tile);
     } else {
         sums_clear(&tile.sums, tile.rows * tile.group, tile.head_dim);
     }

@@ -65,6 +65,7 @@ static void lay_out_workers(const sluice_geometry *g, int threads, carver *from,
         worker.q = carve_floats(from, vectors * g->head_dim);
         worker.scores = carve_floats(from, vectors * 64);
         worker.wide = carve_floats(from, (int64_t)64 * g->head_dim);
+        worker.codes = carve(from, (size_t)sluice_attention_codes_bytes(vectors, g->head_dim), 1);
         worker.part = carve_sums(from, vectors, g->head_dim);
         worker.total = carve_sums(from, vectors, g->head_dim);
         worker.gdn = carve_floats(from, sluice_gdn_scratch(g->gdn_k_dim, g->gdn_v_dim));

@@ -24,6 +24,14 @@ void sluice_linear_q8_init_neon(sluice_kernels *table);
 void sluice_linear_q8_init_dotprod(sluice_kernels *table);
 void sluice_linear_q8_init_i8mm(sluice_kernels *table);
 
+void sluice_attention_q8_init_scalar(sluice_kernels *table);
+void sluice_attention_q8_init_avx2(sluice_kernels *table);
+void sluice_attention_q8_init_avxvnni(sluice_kernels *table);
+void sluice_attention_q8_init_avx512vnni(sluice_kernels *table);
+void sluice_attention_q8_init_neon(sluice_kernels *table);
+void sluice_attention_q8_init_dotprod(sluice_kernels *table);
+void sluice_attention_q8_init_i8mm(sluice_kernels *table);
+
 /* The kernels themselves, for one that leaves small cases to another. */
 #define SLUICE_LINEAR_Q8(isa)                                                                      \
     void sluice_linear_q8_##isa(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,    \

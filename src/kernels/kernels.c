@@ -14,20 +14,27 @@ static const struct {
     {0, sluice_linear_f32_init_scalar},
     {0, sluice_quantize_q8_init_scalar},
     {0, sluice_linear_q8_init_scalar},
+    {0, sluice_attention_q8_init_scalar},
 #if defined(__x86_64__)
     {SLUICE_CPU_AVX2, sluice_linear_f32_init_avx2},
     {SLUICE_CPU_AVX2, sluice_quantize_q8_init_avx2},
     {SLUICE_CPU_AVX2, sluice_linear_q8_init_avx2},
+    {SLUICE_CPU_AVX2, sluice_attention_q8_init_avx2},
     {SLUICE_CPU_AVXVNNI, sluice_linear_q8_init_avxvnni},
+    {SLUICE_CPU_AVXVNNI, sluice_attention_q8_init_avxvnni},
     {SLUICE_CPU_AVX512, sluice_linear_f32_init_avx512},
     {SLUICE_CPU_AVX512, sluice_quantize_q8_init_avx512},
     {SLUICE_CPU_AVX512 | SLUICE_CPU_AVX512VNNI, sluice_linear_q8_init_avx512vnni},
+    {SLUICE_CPU_AVX512 | SLUICE_CPU_AVX512VNNI, sluice_attention_q8_init_avx512vnni},
     {SLUICE_CPU_AMX | SLUICE_CPU_AVX512VNNI, sluice_linear_q8_init_amx},
 #elif defined(__aarch64__)
     {SLUICE_CPU_NEON, sluice_linear_f32_init_neon},
     {SLUICE_CPU_NEON, sluice_quantize_q8_init_neon},
     {SLUICE_CPU_NEON, sluice_linear_q8_init_neon},
+    {SLUICE_CPU_NEON, sluice_attention_q8_init_neon},
     {SLUICE_CPU_DOTPROD, sluice_linear_q8_init_dotprod},
+    {SLUICE_CPU_DOTPROD, sluice_attention_q8_init_dotprod},
+    {SLUICE_CPU_I8MM, sluice_attention_q8_init_i8mm},
     {SLUICE_CPU_I8MM, sluice_linear_q8_init_i8mm},
 #endif
 };

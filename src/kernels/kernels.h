@@ -38,6 +38,8 @@ size_t sluice_q8_bytes(int32_t n, int32_t cols, int32_t block);
 /* memory: 64-byte aligned, of sluice_q8_bytes(n, cols, block). */
 sluice_q8 sluice_q8_view(void *memory, int32_t n, int32_t cols, int32_t block);
 
+struct sluice_attention_tile;
+
 typedef struct sluice_kernels {
     /* y[t*ldy + row] = sum over c of W[row, c] * x[t*ldx + c], for the rows of panels
      * [panel_begin, panel_end) and t < n. Weights are s*q + b by one fma. Each output is four sums,
@@ -63,6 +65,16 @@ typedef struct sluice_kernels {
      * y = fma(s, z, y); y = fma(b, sums, y). */
     void (*linear_q8)(const sluice_weight *w, int32_t panel_begin, int32_t panel_end,
                       const sluice_q8 *q, int32_t row_begin, int32_t n, float *y, int64_t ldy);
+
+    /* codes = x / scale, rounded to nearest even, with zeros up to a multiple of 16; returns the
+     * scale, max|x| / 127 (zero, as the codes, below 1e-30). */
+    float (*quantize_head)(const float *x, int32_t n, int8_t *codes);
+
+    /* What sluice_ops' attention does, over keys and values in int8. q is quantised as
+     * quantize_head does; score = (f32 of the dot * its scale) * the key's. In blocks of 64
+     * positions weights w = exp(score - max) * the value's scale become codes of 0..255 with the
+     * scale max(w) / 255, and acc = fma(scale, f32 of the dot, acc). */
+    void (*attention_q8)(const struct sluice_attention_tile *tile);
 } sluice_kernels;
 
 /* Fills the table for flags (os/cpu.h); flags must be a subset of what the machine has. */

@@ -49,12 +49,18 @@ typedef struct sluice_attention_tile {
     int32_t limit;
     const float *q; /* [rows * group, head_dim], scaled */
     sluice_kv_type kv;
-    const void *k;              /* of type kv: [position / 16, head_dim, 16], from position 0 */
-    const void *v;              /* of type kv: [position, head_dim], from position 0 */
+    const void *k, *v;          /* of type kv, one head's, as backend.h has them */
     float *scores;              /* scratch [rows * group, 64] */
-    float *wide;                /* scratch [64, head_dim], 64-byte aligned; unless kv is f32 */
+    float *wide;                /* f16: scratch [64, head_dim], 64-byte aligned */
+    void *codes;                /* int8: scratch of sluice_attention_codes_bytes, of floats */
     sluice_attention_sums sums; /* out, [rows * group] */
 } sluice_attention_tile;
+
+/* For each vector its codes, those of 64 weights, two scales and two sums of codes. */
+static inline int64_t sluice_attention_codes_bytes(int64_t vectors, int32_t head_dim)
+{
+    return vectors * (sluice_kv_padded(head_dim) + 64 + 4 * (int64_t)sizeof(float));
+}
 
 /* Gated delta rule of one value head over consecutive positions: for each position
  * S *= exp(g); delta = beta (v - S^T k); S += k delta^T; o = S^T q. Row strides in floats. */
@@ -121,8 +127,12 @@ typedef struct sluice_ops {
                  int32_t n, float *out, int64_t out_row);
 
     void (*gemm)(const sluice_gemm *gemm);
+    /* x = H x / sqrt(b), for blocks of b elements, the largest power of two that divides n; H is
+     * the Hadamard matrix of Sylvester's construction. Its own inverse. */
+    void (*hadamard)(float *x, int32_t n);
     /* out = x in f16, rounded to nearest even, +-65504 at most */
     void (*narrow)(const float *x, int32_t n, uint16_t *out);
+    /* Keys and values of f32 and f16; kernels.h has attention over int8. */
     void (*attention)(const sluice_attention_tile *tile);
     /* Adds the result of a later chunk (part) to that of the earlier ones, count vectors. */
     void (*attention_merge)(const sluice_attention_sums *into, const sluice_attention_sums *part,

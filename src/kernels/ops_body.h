@@ -4,6 +4,7 @@
 #include "kernels/gdn_block_body.h"
 #include "kernels/gdn_body.h"
 #include "kernels/gemm_body.h"
+#include "kernels/hadamard_body.h"
 #include "kernels/low_rank_body.h"
 #include "kernels/norm_body.h"
 #include "kernels/ops.h"
@@ -24,6 +25,7 @@ const sluice_ops OPS_TABLE = {
     .low_rank_out = low_rank_out,
     .conv = conv,
     .gemm = gemm,
+    .hadamard = hadamard,
     .narrow = narrow,
     .attention = attention,
     .attention_merge = attention_merge,

@@ -16,6 +16,7 @@
  *   v16_round               to nearest even, as f32; |a| < 2^31
  *   v16_to_i, v16_from_i    to nearest even; |a| < 2^31
  *   v16_as_i, v16_as_f      the same bits
+ *   v16_swap(a, h)          lanes j and j ^ h change places; h a constant: 1, 2, 4 or 8
  *   v16_reduce_add, v16_reduce_max                   tree: lanes j and j+8, j+4, j+2, j+1
  *   v16i_set1, v16i_load, v16i_store, v16i_add, v16i_sub, v16i_and, v16i_or, v16i_xor,
  *   v16i_shl, v16i_shr (logical, by a constant)

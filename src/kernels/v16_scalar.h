@@ -161,6 +161,11 @@ V16_INLINE v16f v16_as_f(v16i a)
     return out;
 }
 
+V16_INLINE v16f v16_swap(v16f a, int h)
+{
+    V16_LANES(v16f, a.v[i ^ h]);
+}
+
 V16_INLINE float v16_reduce_add(v16f a)
 {
     for (int half = 8; half; half /= 2)

@@ -20,14 +20,17 @@ bool sluice_rules_need_calibration(const sluice_levers *levers)
     return levers->budget_loads > 0 || (has_tiers(levers) && sluice_tiers_named(levers->tiers));
 }
 
+static const char *const kv_names[] = {"f32", "f16", "int8"}; /* by sluice_kv_type */
+
 sluice_status sluice_rules_kv(const sluice_levers *levers, sluice_kv_type *kv, sluice_error *err)
 {
-    const char *name = levers->kv ? levers->kv : "f32";
-    *kv = strcmp(name, "f16") == 0 ? SLUICE_KV_F16 : SLUICE_KV_F32;
-    if (*kv == SLUICE_KV_F32 && strcmp(name, "f32") != 0)
-        return sluice_fail(err, SLUICE_USAGE, "keys and values are kept in f32 or f16, not '%s'",
-                           name);
-    return SLUICE_OK;
+    const char *name = levers->kv ? levers->kv : kv_names[SLUICE_KV_F32];
+    for (int type = SLUICE_KV_F32; type <= SLUICE_KV_INT8; type++) {
+        *kv = (sluice_kv_type)type;
+        if (strcmp(name, kv_names[type]) == 0) return SLUICE_OK;
+    }
+    return sluice_fail(err, SLUICE_USAGE, "keys and values are kept in f32, f16 or int8, not '%s'",
+                       name);
 }
 
 __attribute__((format(printf, 2, 3))) static void say(sluice_rules *rules, const char *format, ...)
@@ -172,7 +175,7 @@ sluice_status sluice_rules_new(const sluice_levers *levers, int32_t k, int32_t l
     }
     if (levers->cache_bias > 0)
         say(&rules, "cache bias %g (answers depend on the cache)", (double)levers->cache_bias);
-    if (kv == SLUICE_KV_F16) say(&rules, "keys and values in f16");
+    if (kv != SLUICE_KV_F32) say(&rules, "keys and values in %s", kv_names[kv]);
     *out = rules;
     return SLUICE_OK;
 }

@@ -29,7 +29,7 @@ void sluice_state_layout_init(sluice_state_layout *layout, const sluice_config *
     memcpy(layout->mixer, config->mixer, (size_t)config->layers);
     layout->conv_bytes = round_up((size_t)(config->conv_width - 1) * channels * sizeof(float));
     layout->kv_bytes = round_up((size_t)config->kv_heads * (size_t)layout->capacity *
-                                (size_t)config->head_dim * sluice_kv_element(kv));
+                                sluice_kv_bytes(kv, config->head_dim));
     for (int32_t i = 0; i < config->layers; i++) {
         if (config->mixer[i] != SLUICE_MIXER_GDN) continue;
         layout->offset[i] = layout->fixed_bytes;
@@ -121,7 +121,7 @@ void sluice_state_clear(sluice_state *state)
 static void copy_kv(sluice_state *to, const sluice_state *from)
 {
     const sluice_state_layout *layout = to->layout;
-    size_t row = (size_t)layout->head_dim * sluice_kv_element(layout->kv);
+    size_t row = sluice_kv_bytes(layout->kv, layout->head_dim);
     size_t head = (size_t)layout->capacity * row;
     size_t used = (size_t)sluice_kv_positions(from->position) * row;
     for (int32_t i = 0; i < layout->layers; i++) {

@@ -90,8 +90,7 @@ static size_t block_words(int32_t positions)
 
 static size_t head_bytes_used(const sluice_state_layout *layout, int32_t positions)
 {
-    return (size_t)sluice_kv_positions(positions) * (size_t)layout->head_dim *
-           sluice_kv_element(layout->kv);
+    return (size_t)sluice_kv_positions(positions) * sluice_kv_bytes(layout->kv, layout->head_dim);
 }
 
 static uint64_t bytes_of(const sluice_state_layout *layout, int32_t positions)

@@ -37,7 +37,7 @@ typedef struct check_family {
 } check_family;
 
 extern const check_family check_linear_f32, check_unpack_f32, check_quantize_q8, check_linear_q8;
-extern const check_family check_ops_rows, check_ops_mixers;
+extern const check_family check_attention_q8, check_ops_rows, check_ops_mixers;
 
 /* Counts a failure of the family and, a few times, prints it with the seed. */
 __attribute__((format(printf, 2, 3))) void check_fail(check *c, const char *format, ...);

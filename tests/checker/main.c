@@ -9,9 +9,9 @@
 #include "checker/checker.h"
 #include "os/cpu.h"
 
-static const check_family *const families[] = {&check_linear_f32,  &check_unpack_f32,
-                                               &check_quantize_q8, &check_linear_q8,
-                                               &check_ops_rows,    &check_ops_mixers};
+static const check_family *const families[] = {
+    &check_linear_f32,   &check_unpack_f32, &check_quantize_q8, &check_linear_q8,
+    &check_attention_q8, &check_ops_rows,   &check_ops_mixers};
 #define FAMILIES (sizeof families / sizeof families[0])
 #define PRINTED_MAX 8
 

@@ -147,7 +147,7 @@ static void check_attention(check *c)
     const size_t vectors = (size_t)(t.rows * t.group), dim = (size_t)t.head_dim;
     const int32_t last = t.end > t.limit ? t.end : t.limit;
     const size_t positions = (size_t)sluice_kv_positions(last);
-    const size_t shared = 4 / sluice_kv_element(t.kv); /* elements of a float's size */
+    const size_t shared = 4 / sluice_kv_bytes(t.kv, 1); /* elements of a float's size */
     ops_check(c, &(ops_call){.what = t.kv == SLUICE_KV_F16 ? "attention-f16" : "attention",
                              .prepare = prepare_attention,
                              .call = call_attention,

@@ -212,6 +212,26 @@ static void call_narrow(const sluice_ops *ops, const ops_call *a)
     ops->narrow(a->buffers[0], a->n, (uint16_t *)(void *)a->buffers[1]);
 }
 
+static void call_hadamard(const sluice_ops *ops, const ops_call *a)
+{
+    ops->hadamard(a->buffers[0], a->n);
+}
+
+static void truth_hadamard(const ops_call *a, double *const *want)
+{
+    const int32_t block = a->n & -a->n;
+    double x[512];
+    for (int32_t begin = 0; begin < a->n; begin += block) {
+        memcpy(x, want[0] + begin, (size_t)block * sizeof *x);
+        for (int32_t i = 0; i < block; i++) {
+            double sum = 0.0;
+            for (int32_t j = 0; j < block; j++)
+                sum += __builtin_parity((unsigned)(i & j)) ? -x[j] : x[j];
+            want[0][begin + i] = sum / sqrt((double)block);
+        }
+    }
+}
+
 static void check_rows(check *c, int32_t n, float scale)
 {
     const size_t s = (size_t)n;
@@ -236,6 +256,7 @@ static void check_rows(check *c, int32_t n, float scale)
         {"sigmoid", NULL, call_sigmoid, truth_sigmoid, 1e-6, 0, 1, {s}, .n = n},
         {"gdn_gates", NULL, call_gates, truth_gates, 1e-6, 4, 2, {s, s, s, s, s, s}, .n = n},
         {"narrow", prepare_narrow, call_narrow, NULL, 0, 1, 1, {s, (s + 1) / 2}, .n = n},
+        {"hadamard", NULL, call_hadamard, truth_hadamard, 3e-6, 0, 1, {s}, .n = n},
         {"softmax", NULL, call_softmax, truth_softmax, 2e-6, 0, 1, {s}, .n = n},
         {"combine",
          prepare_combine,
@@ -292,6 +313,8 @@ static void run(check *c)
         check_rows(c, n, 1.0f);
     for (int i = 0; i < 30; i++)
         check_rows(c, check_between(c, 1, 400), i % 2 ? 8.0f : 0.01f);
+    check_rows(c, 128, 1.0f);
+    check_rows(c, 256, 1.0f);
     ops_planted_clear();
 }
 

@@ -87,6 +87,7 @@ same "$scratch/out" "$scratch/ruled" "a budget, and its rules as a file of tiers
 differs --prefill shared --prefill-full-tail 8
 differs --prefill k=2 --prefill-full-tail 8
 differs --kv f16
+differs --kv int8
 
 lossy() { # lossy TEXT ARGUMENTS...: what the statistics call it
     text=$1
@@ -102,6 +103,7 @@ lossy "tiers aggressive (8 of 64 experts)" --tiers aggressive --skip-above 0.999
 json '.stats.experts_per_token == 8'
 lossy "k 2 of 8, top-p 0.9" --k 2 --experts-top-p 0.9
 lossy "keys and values in f16" --kv f16
+lossy "keys and values in int8" --kv int8
 lossy "prefill by shared experts but for 2 tokens" --prefill shared --prefill-full-tail 2
 lossy "prefill with k 3 but for 64 tokens, cache bias 0.1 (answers depend on the cache)" --prefill k=3 --cache-bias 0.1
 # A preference for what is in memory finds more there.

@@ -26,6 +26,9 @@ json '.disk.there and .memory.fits'
 floor=$(jq .memory.floor_bytes "$scratch/out")
 plan "$scratch/model" --memory 12MiB --context 512 --chunk 64 --kv f16 --json
 json '.memory.floor_bytes < $floor' --argjson floor "$floor"
+half=$(jq .memory.floor_bytes "$scratch/out")
+plan "$scratch/model" --memory 12MiB --context 512 --chunk 64 --kv int8 --json
+json '.memory.floor_bytes < $half' --argjson half "$half"
 run 0 run "$scratch/model" --threads 1 --ids 1,2,3 -n 2 --context 512 --chunk 64 --memory "$floor"
 run 1 run "$scratch/model" --threads 1 --ids 1,2,3 -n 2 --context 512 --chunk 64 --memory "$((floor * 95 / 100))"
 has err "memory are not enough"

@@ -19,6 +19,7 @@ typedef float32x4_t part;
 #define part_set1 vdupq_n_f32
 #define part_mul vmulq_f32
 #define part_fma(a, b, c) vfmaq_f32(c, a, b)
+#define part_load vld1q_f32
 #define part_store vst1q_f32
 #define part_of(v, lane) ((v).val[(lane) / 4])
 #define part_from vcvtq_f32_s32

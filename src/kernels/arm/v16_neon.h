@@ -152,6 +152,16 @@ V16_INLINE v16f v16_as_f(v16i a)
     V16_QUARTERS(v16f, vreinterpretq_f32_u32(a.val[i]));
 }
 
+V16_INLINE v16f v16_swap(v16f a, int h)
+{
+    if (h == 8) return (v16f){{a.val[2], a.val[3], a.val[0], a.val[1]}};
+    if (h == 4) return (v16f){{a.val[1], a.val[0], a.val[3], a.val[2]}};
+    if (h == 2) {
+        V16_QUARTERS(v16f, vextq_f32(a.val[i], a.val[i], 2));
+    }
+    V16_QUARTERS(v16f, vrev64q_f32(a.val[i]));
+}
+
 V16_INLINE float v16_reduce_add(v16f a)
 {
     float32x4_t h4 = vaddq_f32(vaddq_f32(a.val[0], a.val[2]), vaddq_f32(a.val[1], a.val[3]));

@@ -18,6 +18,7 @@ typedef __m256 part;
 #define part_set1 _mm256_set1_ps
 #define part_mul _mm256_mul_ps
 #define part_fma _mm256_fmadd_ps
+#define part_load _mm256_loadu_ps
 #define part_store _mm256_storeu_ps
 #define part_of(v, lane) ((lane) ? (v).hi : (v).lo)
 #define part_from _mm256_cvtepi32_ps

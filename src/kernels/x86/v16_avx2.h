@@ -167,6 +167,18 @@ V16_INLINE v16f v16_as_f(v16i a)
     return (v16f){_mm256_castsi256_ps(a.lo), _mm256_castsi256_ps(a.hi)};
 }
 
+V16_INLINE __m256 v16_swap_half(__m256 a, int h)
+{
+    if (h == 4) return _mm256_permute2f128_ps(a, a, 1);
+    return h == 2 ? _mm256_permute_ps(a, 0x4e) : _mm256_permute_ps(a, 0xb1);
+}
+
+V16_INLINE v16f v16_swap(v16f a, int h)
+{
+    if (h == 8) return (v16f){a.hi, a.lo};
+    return (v16f){v16_swap_half(a.lo, h), v16_swap_half(a.hi, h)};
+}
+
 V16_INLINE float v16_reduce_add(v16f a)
 {
     __m256 h8 = _mm256_add_ps(a.lo, a.hi);

@@ -140,6 +140,13 @@ V16_INLINE v16f v16_as_f(v16i a)
     return _mm512_castsi512_ps(a);
 }
 
+V16_INLINE v16f v16_swap(v16f a, int h)
+{
+    if (h == 8) return _mm512_shuffle_f32x4(a, a, 0x4e);
+    if (h == 4) return _mm512_shuffle_f32x4(a, a, 0xb1);
+    return h == 2 ? _mm512_permute_ps(a, 0x4e) : _mm512_permute_ps(a, 0xb1);
+}
+
 V16_INLINE float v16_reduce_add(v16f a)
 {
     __m256 h8 = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
