@@ -139,13 +139,16 @@ size_t sluice_cpu_rows_bytes(int32_t n, int32_t cols);
 /* How a matrix is cut into tasks: panels a task, and blocks of rows. */
 typedef struct sluice_cpu_cut {
     int32_t panels, panels_task, row_blocks, tasks;
+    int32_t whole;   /* tasks of panels_task; those after them become smaller */
+    int32_t sharers; /* 0, or what the panels left are divided by for the next task */
 } sluice_cpu_cut;
 typedef struct sluice_cpu_piece {
     int32_t panel_begin, panel_end, row, rows;
 } sluice_cpu_piece;
-/* For n rows; matrices: how many of this shape a task multiplies. */
+/* For n rows; matrices: how many of this shape a task multiplies; last: no tasks of its size come
+ * after it in the operation. */
 sluice_cpu_cut sluice_cpu_cut_of(const sluice_cpu *cpu, const sluice_weight *w, int32_t n,
-                                 int32_t matrices);
+                                 int32_t matrices, bool last);
 sluice_cpu_piece sluice_cpu_piece_of(const sluice_cpu_cut *cut, int32_t n, int32_t task);
 /* The piece of W x and of its low-rank terms, whose middles are at middle (NULL: there are none):
  * y[t * ldy + output], t counted from the piece's first row. */

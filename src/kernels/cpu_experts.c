@@ -103,8 +103,9 @@ static void run_group(sluice_cpu *cpu, expert_group *group)
     int32_t gate_up_tasks = 0, down_tasks = 0;
     for (int32_t i = 0; i < group->n_parts; i++) {
         expert_part *part = &group->parts[i];
-        part->gate_up = sluice_cpu_cut_of(cpu, &part->w->gate, part->n, 2);
-        part->down = sluice_cpu_cut_of(cpu, &part->w->down, part->n, 1);
+        const bool last = i == group->n_parts - 1;
+        part->gate_up = sluice_cpu_cut_of(cpu, &part->w->gate, part->n, 2, last);
+        part->down = sluice_cpu_cut_of(cpu, &part->w->down, part->n, 1, last);
         gate_up_tasks += part->gate_up.tasks;
         down_tasks += part->down.tasks;
     }

@@ -156,7 +156,7 @@ void sluice_cpu_gdn(sluice_backend *be, const sluice_gdn_weights *w, const sluic
     sluice_cpu_rows rows;
     sluice_cpu_rows_norm(cpu, sluice_cpu_floats(h), w->norm, n, s->x, s->q8, readers, 4, &rows);
     const sluice_cpu_linear linears[] = {
-        {&w->qkv, s->qkv}, {&w->z, s->z}, {&w->a, s->a}, {&w->b, s->b}};
+        {&w->a, s->a}, {&w->b, s->b}, {&w->qkv, s->qkv}, {&w->z, s->z}};
     sluice_cpu_linears(cpu, &rows, linears, 4);
 
     gdn_job job = {.cpu = cpu, .w = w, .segments = segments, .states = states, .tiles = s->tiles};

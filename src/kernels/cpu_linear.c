@@ -6,17 +6,37 @@
 
 /* A task is at least TASK_WORK multiply-adds (some microseconds). Few rows are bound by memory,
  * which has to be waited for where a task begins: while every thread has TASKS_MIN tasks of a
- * matrix, theirs are at least TASK_BYTES of weights. */
+ * matrix, theirs are at least TASK_BYTES of weights. Such a task takes longer than a thread spins,
+ * so at the end of an operation tasks become smaller, by what is left, and threads end together. */
 #define TASK_WORK 131072
 #define TASK_BYTES (1024 * 1024)
 #define TASKS_MIN 2
 #define FEW_ROWS 8
 #define ROWS_BLOCK 240 /* rows a task: their activations stay in L2 */
 
-sluice_cpu_cut sluice_cpu_cut_of(const sluice_cpu *cpu, const sluice_weight *w, int32_t n,
-                                 int32_t matrices)
+/* Panels of the task that begins where so many are left. */
+static int32_t next_panels(const sluice_cpu_cut *cut, int32_t left)
 {
-    sluice_cpu_cut cut;
+    const int32_t share = cut->sharers ? left / cut->sharers : cut->panels_task;
+    if (share > cut->panels_task) return cut->panels_task;
+    return share > 1 ? share : 1;
+}
+
+static void cut_tasks(sluice_cpu_cut *cut)
+{
+    const int32_t shared = cut->sharers * cut->panels_task;
+    const int32_t whole = cut->panels > shared ? cut->panels - shared : 0;
+    cut->whole = (whole + cut->panels_task - 1) / cut->panels_task;
+    cut->tasks = cut->whole;
+    for (int32_t left = cut->panels - cut->whole * cut->panels_task; left > 0; cut->tasks++)
+        left -= next_panels(cut, left);
+    cut->tasks *= cut->row_blocks;
+}
+
+sluice_cpu_cut sluice_cpu_cut_of(const sluice_cpu *cpu, const sluice_weight *w, int32_t n,
+                                 int32_t matrices, bool last)
+{
+    sluice_cpu_cut cut = {.sharers = last && n <= FEW_ROWS ? TASKS_MIN * cpu->threads : 0};
     const int32_t rows = n < ROWS_BLOCK ? n : ROWS_BLOCK;
     const int64_t work = (int64_t)SLUICE_PANEL_ROWS * w->cols * rows * matrices;
     const int64_t by_work = TASK_WORK / (work > 0 ? work : 1);
@@ -29,7 +49,7 @@ sluice_cpu_cut sluice_cpu_cut_of(const sluice_cpu *cpu, const sluice_weight *w, 
     panels = panels < cut.panels ? panels : cut.panels;
     cut.panels_task = panels > 1 ? (int32_t)panels : 1;
     cut.row_blocks = (n + ROWS_BLOCK - 1) / ROWS_BLOCK;
-    cut.tasks = (cut.panels + cut.panels_task - 1) / cut.panels_task * cut.row_blocks;
+    cut_tasks(&cut);
     return cut;
 }
 
@@ -37,8 +57,13 @@ sluice_cpu_cut sluice_cpu_cut_of(const sluice_cpu *cpu, const sluice_weight *w, 
 sluice_cpu_piece sluice_cpu_piece_of(const sluice_cpu_cut *cut, int32_t n, int32_t task)
 {
     sluice_cpu_piece piece;
-    piece.panel_begin = task / cut->row_blocks * cut->panels_task;
-    piece.panel_end = piece.panel_begin + cut->panels_task;
+    int32_t at = task / cut->row_blocks, after = at > cut->whole ? at - cut->whole : 0;
+    piece.panel_begin = (at - after) * cut->panels_task;
+    for (; after > 0; after--)
+        piece.panel_begin += next_panels(cut, cut->panels - piece.panel_begin);
+    piece.panel_end =
+        piece.panel_begin +
+        (at < cut->whole ? cut->panels_task : next_panels(cut, cut->panels - piece.panel_begin));
     if (piece.panel_end > cut->panels) piece.panel_end = cut->panels;
     piece.row = task % cut->row_blocks * ROWS_BLOCK;
     piece.rows = n - piece.row < ROWS_BLOCK ? n - piece.row : ROWS_BLOCK;
@@ -97,7 +122,7 @@ void sluice_cpu_linears(sluice_cpu *cpu, const sluice_cpu_rows *rows,
     int32_t tasks = 0;
     for (int32_t i = 0; i < n_linears; i++) {
         weights[i] = linears[i].w;
-        job.cuts[i] = sluice_cpu_cut_of(cpu, linears[i].w, rows->n, 1);
+        job.cuts[i] = sluice_cpu_cut_of(cpu, linears[i].w, rows->n, 1, i == n_linears - 1);
         tasks += job.cuts[i].tasks;
         work += (int64_t)linears[i].w->rows * linears[i].w->cols * rows->n;
         observe(cpu, linears[i].w, rows);
@@ -139,7 +164,7 @@ void sluice_cpu_linear_add(sluice_cpu *cpu, const sluice_cpu_rows *rows, const s
                            float *y, float *h)
 {
     add_job job = {.cpu = cpu, .rows = rows, .w = w, .y = y, .h = h};
-    job.cut = sluice_cpu_cut_of(cpu, w, rows->n, 1);
+    job.cut = sluice_cpu_cut_of(cpu, w, rows->n, 1, true);
     observe(cpu, w, rows);
     sluice_cpu_low_rank_in(cpu, rows, &w, 1, &job.middle);
     sluice_cpu_run(cpu, add_task, &job, job.cut.tasks, (int64_t)w->rows * w->cols * rows->n);
