@@ -268,6 +268,25 @@ static void a_sweep_fills_most_and_stops_for_the_ticket(void **state)
     io->free(io);
 }
 
+static void a_layer_is_calm_after_tickets_that_read_nothing(void **state)
+{
+    (void)state;
+    sluice_io *io = open_disk((sluice_io_sim_options){.seed = 3});
+    sluice_experts *experts = open_cache(io, 8, 2, false);
+    const int32_t guess[] = {7}, ids[] = {2, 4, 7};
+    for (int i = 0; i < 100; i++)
+        take_all(experts, 1, ids, 2);
+    assert_true(sluice_experts_calm(experts, 1));
+    assert_false(sluice_experts_calm(experts, 0));
+    sluice_experts_request(experts, 1, guess, 1, SLUICE_EXPERTS_LOOKAHEAD);
+    sluice_experts_settle(experts);
+    assert_true(sluice_experts_calm(experts, 1));
+    take_all(experts, 1, ids, 3); /* a hit, thanks to the guess */
+    assert_false(sluice_experts_calm(experts, 1));
+    sluice_experts_close(experts);
+    io->free(io);
+}
+
 static void guesses_never_take_what_a_step_needs(void **state)
 {
     (void)state;
@@ -522,6 +541,7 @@ int main(void)
         cmocka_unit_test(holding_every_slot_is_a_clear_error),
         cmocka_unit_test(lookahead_is_promoted_and_never_read_twice),
         cmocka_unit_test(a_sweep_fills_most_and_stops_for_the_ticket),
+        cmocka_unit_test(a_layer_is_calm_after_tickets_that_read_nothing),
         cmocka_unit_test(guesses_never_take_what_a_step_needs),
         cmocka_unit_test(warm_start_fills_free_slots_only),
         cmocka_unit_test(abandoned_ticket_leaves_a_usable_cache),

@@ -47,6 +47,7 @@ typedef struct sluice_cache_source {
 
 typedef struct sluice_cache_layer {
     int32_t first_key, count;
+    uint32_t calm; /* tickets in a row, up to the last, that no read served or had served */
     uint64_t offset, stride;
     size_t bytes;
     sluice_cache_source sources[SLUICE_EXPERTS_COPIES_MAX + 1];

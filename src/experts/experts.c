@@ -6,6 +6,9 @@
 #include "base/clock.h"
 #include "experts/cache.h"
 
+/* A guess pays where one ticket in a dozen misses: a router takes a twentieth of a large read. */
+#define CALM_TICKETS 32
+
 static int32_t key_of(const sluice_experts *experts, int32_t layer, int32_t id)
 {
     assert(layer >= 0 && layer < experts->n_layers);
@@ -59,8 +62,11 @@ void sluice_experts_request(sluice_experts *experts, int32_t layer, const int32_
         sluice_cache_pace_open(experts, layer);
         if (experts->policy->turn && n)
             experts->policy->turn(experts->policy, key_of(experts, layer, ids[0]));
+        const uint64_t before = experts->stats.misses + experts->stats.lookahead_used;
         for (int32_t i = 0; i < n; i++)
             demand_one(experts, layer, ids[i]);
+        const bool calm = experts->stats.misses + experts->stats.lookahead_used == before;
+        experts->layers[layer].calm = calm ? experts->layers[layer].calm + 1 : 0;
         sluice_cache_drop_guesses(experts, layer);
     } else {
         for (int32_t i = 0; i < n; i++)
@@ -161,6 +167,11 @@ bool sluice_experts_resident(const sluice_experts *experts, int32_t layer, int32
 {
     int32_t index = experts->slot_of[key_of(experts, layer, id)];
     return index >= 0 && experts->slots[index].state == SLOT_READY;
+}
+
+bool sluice_experts_calm(const sluice_experts *experts, int32_t layer)
+{
+    return experts->layers[layer].calm >= CALM_TICKETS;
 }
 
 void sluice_experts_stats_get(const sluice_experts *experts, sluice_experts_stats *stats)

@@ -113,6 +113,9 @@ void sluice_experts_abandon(sluice_experts *experts);
 void sluice_experts_settle(sluice_experts *experts);
 
 bool sluice_experts_resident(const sluice_experts *experts, int32_t layer, int32_t id);
+/* The layer's last tickets found all that they wanted, and not because it had been guessed: working
+ * out guesses costs more than they would bring. */
+bool sluice_experts_calm(const sluice_experts *experts, int32_t layer);
 void sluice_experts_stats_get(const sluice_experts *experts, sluice_experts_stats *stats);
 int32_t sluice_experts_slots(const sluice_experts *experts);
 

@@ -119,6 +119,7 @@ void sluice_lookahead_guess(sluice_lookahead *self, int32_t layer, int32_t n, in
                             const sluice_buffer *h)
 {
     sluice_backend *be = self->backend;
+    if (sluice_experts_calm(self->experts, layer)) return;
     be->router(be, &self->model->layers[layer].router, n, self->guesses, h, self->x, self->ids,
                self->probs, NULL);
     int32_t distinct = put_in_order(self, n, k);
@@ -132,6 +133,7 @@ void sluice_lookahead_guess_early(sluice_lookahead *self, int32_t layer, int32_t
 {
     sluice_backend *be = self->backend;
     size_t bytes = (size_t)n * (size_t)self->model->config->hidden * sizeof(float);
+    if (sluice_experts_calm(self->experts, layer)) return;
     for (int32_t i = 0; i < n * sum->top_k; i++)
         self->weights[i] = sum->ids[i] == sum->missing ? 0.0f : sum->weights[i];
     be->buffer_copy(be, self->h, 0, h, 0, bytes);

@@ -48,7 +48,7 @@ void sluice_lookahead_free(sluice_lookahead *lookahead);
 uint64_t sluice_lookahead_scratch_bytes(const sluice_config *config, int32_t guesses);
 
 /* Guesses what the first n rows of h will want in a layer that runs at most k experts of a row, and
- * queues it. n is at most SLUICE_LOOKAHEAD_ROWS. */
+ * queues it; nothing while the layer misses nothing. n is at most SLUICE_LOOKAHEAD_ROWS. */
 void sluice_lookahead_guess(sluice_lookahead *lookahead, int32_t layer, int32_t n, int32_t k,
                             const sluice_buffer *h);
 
