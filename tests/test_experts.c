@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/crc32c.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "experts/experts.h"
 #include "io/sim.h"
@@ -304,6 +305,47 @@ static void guesses_never_take_what_a_step_needs(void **state)
     io->free(io);
 }
 
+/* What a cache of so many slots of a quarter of a huge page takes of a budget. */
+static uint64_t bytes_taken(sluice_io *io, uint64_t slots, uint64_t budget_bytes)
+{
+    const uint64_t record = SLUICE_MEMORY_HUGE_PAGE / 4;
+    const sluice_experts_layer layer = {.path = names[0],
+                                        .stride = record,
+                                        .bytes = record,
+                                        .count = 16}; /* nothing of it is read */
+    sluice_budget *budget;
+    sluice_experts *experts;
+    assert_int_equal(sluice_budget_new(budget_bytes, &budget, NULL), SLUICE_OK);
+    const sluice_experts_options options = {.layers = &layer,
+                                            .n_layers = 1,
+                                            .cache_bytes = slots * record,
+                                            .slots_min = 1,
+                                            .io_engine = io,
+                                            .budget = budget};
+    assert_int_equal(sluice_experts_open(&options, &experts, NULL), SLUICE_OK);
+    assert_int_equal(sluice_experts_slots(experts), slots);
+    uint64_t taken = sluice_budget_used(budget);
+    sluice_experts_close(experts);
+    assert_int_equal(sluice_budget_used(budget), 0);
+    sluice_budget_free(budget);
+    return taken * 4 / SLUICE_MEMORY_HUGE_PAGE;
+}
+
+static void last_slots_lie_in_a_huge_page_too_if_the_budget_has_it(void **state)
+{
+    (void)state;
+    sluice_io *io = open_disk((sluice_io_sim_options){.seed = 1});
+    const uint64_t quarter = SLUICE_MEMORY_HUGE_PAGE / 4;
+    assert_int_equal(bytes_taken(io, 8, 0), 8);
+    assert_int_equal(bytes_taken(io, 9, 0), 9); /* three quarters for nothing are too much */
+    assert_int_equal(bytes_taken(io, 10, 0), 12);
+    assert_int_equal(bytes_taken(io, 11, 0), 12);
+    assert_int_equal(bytes_taken(io, 11, 12 * quarter), 12);
+    assert_int_equal(bytes_taken(io, 11, 12 * quarter - 1), 11);
+    assert_int_equal(bytes_taken(io, 3, 0), 3); /* smaller ones have no mapping of their own */
+    io->free(io);
+}
+
 static void warm_start_fills_free_slots_only(void **state)
 {
     (void)state;
@@ -543,6 +585,7 @@ int main(void)
         cmocka_unit_test(a_sweep_fills_most_and_stops_for_the_ticket),
         cmocka_unit_test(a_layer_is_calm_after_tickets_that_read_nothing),
         cmocka_unit_test(guesses_never_take_what_a_step_needs),
+        cmocka_unit_test(last_slots_lie_in_a_huge_page_too_if_the_budget_has_it),
         cmocka_unit_test(warm_start_fills_free_slots_only),
         cmocka_unit_test(abandoned_ticket_leaves_a_usable_cache),
         cmocka_unit_test(transient_error_is_retried),

@@ -14,7 +14,7 @@
 #define TAGS_MAX 64
 #define SMALL 64
 #define PAGE ((size_t)4096)
-#define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_PAGE SLUICE_MEMORY_HUGE_PAGE
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */

@@ -11,6 +11,8 @@
 
 #include "base/status.h"
 
+#define SLUICE_MEMORY_HUGE_PAGE ((size_t)2 << 20)
+
 typedef struct sluice_budget sluice_budget;
 
 /* limit 0 means none (only counting). */

@@ -63,8 +63,8 @@ typedef struct sluice_ticket {
     int32_t *pending;                   /* [largest count]; ids that have no slot yet */
     int32_t pending_first, pending_end; /* of them */
     sluice_index_list arrived;          /* slots, pinned */
-    uint64_t first_us;                  /* when the disk first brought some of it, 0 before */
-    int32_t brought;                    /* reads that arrived after those */
+    uint64_t busy_us;                   /* that the disk was at work while somebody waited for it */
+    int32_t brought;                    /* reads that arrived meanwhile, guesses too */
     sluice_error error;                 /* code is not SLUICE_OK after a read failed for good */
 } sluice_ticket;
 
@@ -74,6 +74,7 @@ typedef struct sluice_ticket {
 typedef struct sluice_pace {
     int32_t layer;    /* of the last ticket */
     uint64_t last_us; /* when a demanded read last arrived */
+    uint64_t busy_us; /* since when the disk has been at work on what is under way */
     double gap_us, read_us;
     double guessed, right; /* reads begun on a guess, and those of them that were demanded */
 } sluice_pace;
@@ -82,7 +83,7 @@ struct sluice_experts {
     int32_t n_layers, n_keys, n_slots, slots_min;
     sluice_cache_layer *layers;
     char *memory; /* [n_slots][slot_bytes] */
-    size_t slot_bytes;
+    size_t slot_bytes, memory_bytes;
     sluice_budget *budget;
     bool verify, owns_io;
     sluice_io *io;

@@ -172,6 +172,25 @@ static int32_t layer_keys(const sluice_experts *experts)
     return experts->layers[0].count;
 }
 
+/* The last slots of a small cache would lie in 4 KiB pages, into which a direct read takes twice as
+ * long (doc/measurements/io.md): up to half a huge page more is taken, if the budget has it. */
+static sluice_status take_memory(sluice_experts *experts, sluice_error *err)
+{
+    const size_t page = SLUICE_MEMORY_HUGE_PAGE;
+    const size_t needed = (size_t)experts->n_slots * experts->slot_bytes, last = needed % page;
+    const bool fill = needed > page && last >= page / 2;
+    void *memory;
+    experts->memory_bytes = fill ? needed - last + page : needed;
+    sluice_status status =
+        sluice_memory_new(experts->budget, experts->memory_bytes, TAG, &memory, err);
+    if (status == SLUICE_NO_MEMORY && fill) {
+        experts->memory_bytes = needed;
+        status = sluice_memory_new(experts->budget, needed, TAG, &memory, err);
+    }
+    if (status == SLUICE_OK) experts->memory = memory;
+    return status;
+}
+
 static sluice_status fill_in(sluice_experts *experts, const sluice_experts_options *options,
                              sluice_error *err)
 {
@@ -185,11 +204,7 @@ static sluice_status fill_in(sluice_experts *experts, const sluice_experts_optio
     SLUICE_TRY(take_tables(experts, err));
     const sluice_cache_sizes sizes = {experts->n_slots, experts->n_keys, layer_keys(experts)};
     SLUICE_TRY(sluice_cache_policy_new(options->policy, &sizes, &experts->policy, err));
-    void *memory;
-    SLUICE_TRY(sluice_memory_new(experts->budget, (size_t)experts->n_slots * experts->slot_bytes,
-                                 TAG, &memory, err));
-    experts->memory = memory;
-    return SLUICE_OK;
+    return take_memory(experts, err);
 }
 
 sluice_status sluice_experts_open(const sluice_experts_options *options, sluice_experts **out,
@@ -215,8 +230,7 @@ void sluice_experts_close(sluice_experts *experts)
                                                 experts->io->capacity);
     if (experts->owns_io) experts->io->free(experts->io);
     if (experts->policy) experts->policy->free(experts->policy);
-    sluice_memory_free(experts->budget, experts->memory,
-                       (size_t)experts->n_slots * experts->slot_bytes, TAG);
+    sluice_memory_free(experts->budget, experts->memory, experts->memory_bytes, TAG);
     for (int32_t i = 0; experts->layers && i < experts->n_layers; i++) {
         for (int32_t s = 0; s < experts->layers[i].n_sources; s++)
             free((char *)experts->layers[i].sources[s].path);

@@ -185,6 +185,7 @@ static int submit_from(sluice_experts *experts, sluice_experts_priority priority
         experts->stats.lookahead_reads +=
             priority == SLUICE_EXPERTS_LOOKAHEAD || priority == SLUICE_EXPERTS_SWEEP;
     }
+    if (!experts->in_flight && n) experts->pace.busy_us = sluice_clock_us();
     experts->in_flight += n;
     return n;
 }
@@ -302,14 +303,17 @@ static void leave_home(sluice_experts *experts, const sluice_slot *slot, uint64_
                      now_us, arrived);
 }
 
-static void note_arrival(sluice_experts *experts, uint64_t now_us)
+/* So many reads have arrived. Only those that were waited for did so just now; but whether they
+ * came one by one or, as hypervisors like it, all at once, the disk has taken from the arrival
+ * before to bring them. */
+static void note_arrivals(sluice_experts *experts, int32_t n, bool waited, uint64_t now_us)
 {
     sluice_ticket *ticket = &experts->ticket;
-    experts->pace.last_us = now_us;
-    if (!ticket->first_us)
-        ticket->first_us = now_us;
-    else
-        ticket->brought += now_us > ticket->first_us;
+    if (waited && ticket->open) {
+        ticket->busy_us += now_us - experts->pace.busy_us;
+        ticket->brought += n;
+    }
+    experts->pace.busy_us = now_us;
 }
 
 /* A quarter of the new. */
@@ -322,7 +326,7 @@ void sluice_cache_pace_open(sluice_experts *experts, int32_t layer)
 {
     sluice_pace *pace = &experts->pace;
     const bool follows = layer > pace->layer; /* else a token lies between them, with its head */
-    experts->ticket.first_us = 0;
+    experts->ticket.busy_us = 0;
     experts->ticket.brought = 0;
     pace->layer = layer;
     pace->guessed *= GUESSES_KEPT;
@@ -338,21 +342,22 @@ void sluice_cache_pace_close(sluice_experts *experts)
 {
     const sluice_ticket *ticket = &experts->ticket;
     if (ticket->brought < PACE_READS_MIN) return;
-    blend(&experts->pace.read_us,
-          (double)(experts->pace.last_us - ticket->first_us) / ticket->brought);
+    blend(&experts->pace.read_us, (double)ticket->busy_us / ticket->brought);
 }
 
 void sluice_cache_reap(sluice_experts *experts, int min)
 {
     int n = experts->io->wait(experts->io, experts->done, min, experts->io->capacity);
-    uint64_t now_us = n ? sluice_clock_us() : 0;
+    if (!n) return;
+    uint64_t now_us = sluice_clock_us();
+    note_arrivals(experts, n, min > 0, now_us);
     for (int i = 0; i < n; i++) {
         int32_t index = (int32_t)experts->done[i].user;
         sluice_slot *slot = &experts->slots[index];
         experts->in_flight--;
         slot->touched = true;
         if (experts->homes.n > 1) leave_home(experts, slot, now_us, !experts->done[i].error);
-        if (slot->in_ticket) note_arrival(experts, now_us);
+        if (slot->in_ticket) experts->pace.last_us = now_us;
         experts->loose -= !slot->in_ticket;
         experts->loose_in_flight -= !slot->in_ticket;
         if (experts->done[i].error == 0 && is_intact(experts, index))
