@@ -29,8 +29,10 @@ typedef struct check {
 
 typedef struct check_family {
     const char *name;
-    void (*run)(check *c);
+    void (*run)(check *c);                      /* until check_enough */
     void (*bench)(const check *c, int threads); /* or NULL */
+    /* Whether both checks would run the same kernels. */
+    bool (*same)(const check *a, const check *b);
     /* Plants a defect in c->subject; false if the family has no defect of that name. */
     bool (*plant)(check *c, const char *defect);
     const char *const *defects; /* names, NULL at the end; or NULL */
@@ -41,6 +43,9 @@ extern const check_family check_attention_q8, check_ops_rows, check_ops_mixers;
 
 /* Counts a failure of the family and, a few times, prints it with the seed. */
 __attribute__((format(printf, 2, 3))) void check_fail(check *c, const char *format, ...);
+
+/* Whether the check may end: a planted defect was noticed. */
+bool check_enough(const check *c);
 
 /* Random numbers: [0, n), one of two ends included, normal, and values that kernels get wrong
  * (zeros of both signs, denormals, huge and tiny ones) with one in `rare`. */

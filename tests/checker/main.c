@@ -1,6 +1,7 @@
-/* kernel_check [--cpu NAME] [--seed N] [--family NAME] [--break DEFECT] [--self-test] [--bench
- * [--threads N]] [--list]: see checker.h. Status 0: all kernels right; 1: some not; 2: wrong usage;
- * 77: the machine lacks the instruction set. */
+/* kernel_check [--cpu NAME] [--seed N] [--family NAME] [--break DEFECT] [--self-test] [--new]
+ * [--bench [--threads N]] [--list]: see checker.h. --new leaves out families whose kernels a
+ * smaller instruction set of this machine has, whose own check runs them. Status 0: all kernels
+ * right; 1: some not; 2: wrong usage; 77: the machine lacks the instruction set. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ typedef struct options {
     const char *cpu, *family, *defect;
     uint64_t seed;
     int threads;
-    bool bench, list, self_test;
+    bool bench, list, self_test, new;
 } options;
 
 void check_fail(check *c, const char *format, ...)
@@ -33,6 +34,11 @@ void check_fail(check *c, const char *format, ...)
     va_end(args);
 }
 
+bool check_enough(const check *c)
+{
+    return c->quiet && c->failures > 0;
+}
+
 static check check_begin(const options *o, uint32_t flags, const check_family *family)
 {
     check c = {.flags = flags, .seed = o->seed, .family = family->name};
@@ -42,9 +48,29 @@ static check check_begin(const options *o, uint32_t flags, const check_family *f
     return c;
 }
 
+/* The smallest instruction set that has the family's kernels, if it is smaller than the one under
+ * test; else NULL. */
+static const char *smaller(const options *o, const check *c, const check_family *family)
+{
+    static const char *const rising[] = {"scalar", "avx2", "avxvnni", "avx512",
+                                         "amx",    "neon", "dotprod", "i8mm"};
+    for (size_t i = 0; i < sizeof rising / sizeof *rising && strcmp(rising[i], o->cpu) != 0; i++) {
+        uint32_t flags;
+        if (sluice_cpu_flags_parse(rising[i], &flags, NULL) != SLUICE_OK) continue;
+        const check other = check_begin(o, flags, family);
+        if (family->same(c, &other)) return rising[i];
+    }
+    return NULL;
+}
+
 static int run_family(const options *o, uint32_t flags, const check_family *family)
 {
     check c = check_begin(o, flags, family);
+    const char *covered = o->new ? smaller(o, &c, family) : NULL;
+    if (covered) {
+        printf("%-14s %-8s has the kernels of %s\n", family->name, o->cpu, covered);
+        return 0;
+    }
     if (o->defect && !family->plant(&c, o->defect)) return 0;
     double start = check_seconds();
     family->run(&c);
@@ -87,6 +113,8 @@ static bool parse(int argc, char **argv, options *o)
             o->list = true;
         else if (!strcmp(argv[i], "--self-test"))
             o->self_test = true;
+        else if (!strcmp(argv[i], "--new"))
+            o->new = true;
         else if (!value)
             return false;
         else if (!strcmp(argv[i], "--cpu"))
@@ -117,8 +145,9 @@ int main(int argc, char **argv)
 {
     options o = {.cpu = "auto", .seed = 1, .threads = 1};
     if (!parse(argc, argv, &o) || (o.defect && !defect_exists(o.defect))) {
-        fprintf(stderr, "usage: kernel_check [--cpu NAME] [--seed N] [--family NAME] "
-                        "[--break DEFECT] [--self-test] [--bench [--threads N]] [--list]\n");
+        fprintf(stderr,
+                "usage: kernel_check [--cpu NAME] [--seed N] [--family NAME] "
+                "[--break DEFECT] [--self-test] [--new] [--bench [--threads N]] [--list]\n");
         return 2;
     }
     uint32_t flags = 0;

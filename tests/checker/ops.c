@@ -20,6 +20,11 @@ void ops_planted_clear(void)
     is_planted = false;
 }
 
+bool ops_same(const check *a, const check *b)
+{
+    return sluice_ops_choose(a->flags) == sluice_ops_choose(b->flags);
+}
+
 static void call_subject(check *c, void *context)
 {
     const ops_call *a = context;

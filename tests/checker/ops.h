@@ -30,6 +30,9 @@ typedef struct ops_call {
 /* arguments->buffers need not be set; they are as the last run left them only during the call. */
 void ops_check(check *c, const ops_call *arguments);
 
+/* The families' same: a table is chosen as a whole. */
+bool ops_same(const check *a, const check *b);
+
 /* Plants a table instead of the one under test until ops_planted_clear. */
 sluice_ops *ops_plant(const check *c);
 void ops_planted_clear(void);

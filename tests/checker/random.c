@@ -14,13 +14,15 @@ int32_t check_between(check *c, int32_t low, int32_t high)
     return low + (int32_t)check_below(c, (uint32_t)(high - low + 1));
 }
 
-/* Sum of uniform numbers: near enough to normal, and the same on every machine. */
+/* Sum of twelve uniform numbers of 16 bits: near enough to normal, and the same on every machine.
+ */
 float check_normal(check *c)
 {
-    float sum = -6.0f;
-    for (int i = 0; i < 12; i++)
-        sum += (float)check_below(c, 1u << 16) * 0x1p-16f;
-    return sum;
+    int32_t sum = -6 * 65536;
+    for (int i = 0; i < 3; i++)
+        for (uint64_t four = sluice_rng_next(&c->rng), j = 0; j < 4; j++, four >>= 16)
+            sum += (int32_t)(four & 65535);
+    return (float)sum * 0x1p-16f;
 }
 
 float check_extreme(check *c, uint32_t rare)
