@@ -235,7 +235,9 @@ static void the_delta_rule_agrees_with_the_reference(void **state)
     same_as_reference(&even, q4, GDN, 2e-5);
 }
 
-/* Every plan on every machine gives the bits of the first plan on one thread of plain C. */
+/* Every plan on every machine gives the bits of the first plan on one thread of plain C, which runs
+ * no other of a long sequence: its fused multiply-adds are calls where the processor must be asked.
+ */
 static void same_bits(const sluice_geometry *g, sluice_weight_format format, mixer which,
                       const plan *plans, int n_plans, const int32_t lengths[2], bool integers)
 {
@@ -254,7 +256,8 @@ static void same_bits(const sluice_geometry *g, sluice_weight_format format, mix
         m.integers = integers;
         uint32_t flags;
         if (sluice_cpu_flags_parse(m.cpu, &flags, NULL) != SLUICE_OK) continue;
-        for (int p = 0; p < n_plans; p++) {
+        const bool slow = !strcmp(m.cpu, "scalar") && lengths[0] > 1000;
+        for (int p = 0; p < (slow ? 1 : n_plans); p++) {
             float *out = run_copy(&layer, which, &m, &plans[p], in, lengths);
             if (first && memcmp(first, out, n * sizeof *out) != 0)
                 fail_msg("machine %zu (%s, %d threads), plan %d: other bits", i, m.cpu, m.threads,

@@ -1,4 +1,5 @@
-/* The perplexity of two books under Nano is the reference's: every position of 2 x 16 windows. */
+/* The perplexity of two books under Nano is the reference's: every position of 2 x 4 windows, or of
+ * all 2 x 16 where SLUICE_TEST_LONG is set. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -5,9 +5,11 @@ set -eu
 dir=${1:?usage: tools/run-ctest.sh DIR [ctest options...]}
 shift
 status=0
+# One more at a time than there are processors: some tests wait for a disk or a client.
+jobs=${SLUICE_JOBS:-$(($(nproc 2>/dev/null || echo 2) + 1))}
 summary=$dir/Testing/summary.log
 mkdir -p "$dir/Testing"
-ctest --test-dir "$dir" --output-on-failure --no-tests=error --no-label-summary -j "${SLUICE_JOBS:-$(nproc 2>/dev/null || echo 2)}" --output-log "$summary" "$@" || status=$?
+ctest --test-dir "$dir" --output-on-failure --no-tests=error --no-label-summary -j "$jobs" --output-log "$summary" "$@" || status=$?
 # The log of the tests' output has the single cases and the reasons; the summary knows which tests were skipped as a whole.
 [ -f "$dir/Testing/Temporary/LastTest.log" ] || exit $status
 awk '

@@ -267,8 +267,13 @@ static sluice_status read_row(void *context, int32_t input, int32_t token, const
     return SLUICE_OK;
 }
 
+/* Of the 16 windows of a text; all of them take a quarter of a minute on each form of the weights.
+ */
+#define WINDOWS 4
+
 void reference_check_text(sluice_engine *engine, const reference_text *expected, const char *path)
 {
+    const int32_t windows = getenv("SLUICE_TEST_LONG") ? expected->windows : WINDOWS;
     sluice_error err = {0};
     sluice_ids ids;
     char *text;
@@ -277,11 +282,12 @@ void reference_check_text(sluice_engine *engine, const reference_text *expected,
         sluice_tokenizer_encode(sluice_engine_tokenizer(engine), text, bytes, SLUICE_SPECIAL_NEVER,
                                 &ids, &err) != SLUICE_OK)
         fail_msg("%s", err.detail);
-    assert_true(ids.count >= (size_t)expected->window * (size_t)expected->windows);
+    assert_true(windows <= expected->windows);
+    assert_true(ids.count >= (size_t)expected->window * (size_t)windows);
 
     sluice_session *session = engines_session(engine);
     double sum = 0.0;
-    for (int32_t w = 0; w < expected->windows; w++) {
+    for (int32_t w = 0; w < windows; w++) {
         const int32_t *window = ids.ids + (size_t)w * (size_t)expected->window;
         reading r = {window, sluice_engine_info(engine)->vocab, 0.0};
         /* The last token predicts nothing and need not run. */
@@ -293,11 +299,12 @@ void reference_check_text(sluice_engine *engine, const reference_text *expected,
                      expected->nll[w]);
         sum += r.nll;
     }
-    double perplexity = exp(sum / (expected->windows * (expected->window - 1.0)));
-    if (fabs(perplexity / expected->perplexity - 1.0) > PERPLEXITY_TOLERANCE)
-        fail_msg("%s: perplexity %.5f, not %.5f", expected->name, perplexity, expected->perplexity);
-    print_message("%s: perplexity %.5f (reference %.5f)\n", expected->name, perplexity,
-                  expected->perplexity);
+    double perplexity = exp(sum / (windows * (expected->window - 1.0)));
+    print_message("%s: perplexity %.5f over %d windows (reference %.5f over %d)\n", expected->name,
+                  perplexity, windows, expected->perplexity, expected->windows);
+    if (windows == expected->windows &&
+        fabs(perplexity / expected->perplexity - 1.0) > PERPLEXITY_TOLERANCE)
+        fail_msg("that is not the reference's");
     sluice_session_close(session);
     sluice_ids_free(&ids);
     free(text);

@@ -43,7 +43,8 @@ void reference_free(reference *reference);
 void reference_check_logits(sluice_engine *engine, const reference_case *expected);
 void reference_check_greedy(sluice_engine *engine, const reference_case *expected);
 void reference_check_routes(sluice_engine *engine, const reference_case *expected);
-/* Every window of the text, tokenised from a file. */
+/* The first windows of the text, tokenised from a file; every window where SLUICE_TEST_LONG is set.
+ */
 void reference_check_text(sluice_engine *engine, const reference_text *expected, const char *path);
 
 #endif
