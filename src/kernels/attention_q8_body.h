@@ -10,6 +10,7 @@
  *   part_load                  LINE_LANES floats
  *   bytes_store(to, v16i)      the low byte of each lane
  *   begin_keys(sum), begin_values(sum)   the sums to begin with; sum: of the vector's codes
+ *   SUMS_OF_VALUES             whether begin_values reads its argument
  *   dot_keys(s, w, x)          s + the dots of quads of u8 (codes + 128) with 4 signed bytes at x
  *   dot_values(s, w, x)        s + the dots of quads of s8 with 4 unsigned bytes at x
  *   TILE_ROWS, TILE_LINES      the register tile: vectors, and lines of LINE_LANES
@@ -24,6 +25,9 @@
 #define QUAD_BYTES 64
 #define QUADS_BYTES (4 * QUAD_BYTES)
 
+/* What is read next is asked for into L2, five lines a step: its codes take four and a bit. */
+#define AHEAD_BYTES (5 * 64)
+
 /* Vectors of codes times lines of codes. Keys: 16 positions are the lanes, sums run along the head;
  * values: 16 elements of the head are the lanes, sums run along positions. Line u of the 16 lanes
  * and step s (16 elements of the sum) begin at u * b_line + s * b_step. */
@@ -37,7 +41,7 @@ typedef struct q8_product {
     int64_t b_line, b_step;
     float *out; /* [count, out_row] */
     int32_t out_row;
-    const char *ahead; /* what is read next: asked for meanwhile, a line a quad */
+    const char *ahead; /* what is read next: asked for meanwhile */
     int64_t ahead_bytes;
 } q8_product;
 
@@ -54,15 +58,34 @@ V16_INLINE void fold_keys(const q8_product *g, int32_t i, int32_t lane, const ui
 V16_INLINE void fold_values(const q8_product *g, int32_t i, int32_t lane, sums s)
 {
     float *out = g->out + (int64_t)i * g->out_row + lane;
-    const part scale = part_set1(g->a_scales[i]);
-    const int32_t left = g->lanes - lane;
-    if (left >= LINE_LANES) {
-        part_store(out, part_fma(scale, part_from(s), part_load(out)));
-    } else if (left > 0) {
-        float some[LINE_LANES] = {0};
-        memcpy(some, out, (size_t)left * sizeof *out);
-        part_store(some, part_fma(scale, part_from(s), part_load(some)));
-        memcpy(out, some, (size_t)left * sizeof *out);
+    part_store(out, part_fma(part_set1(g->a_scales[i]), part_from(s), part_load(out)));
+}
+
+/* Where not all lanes exist. */
+V16_INLINE void fold_some_values(const q8_product *g, int32_t i, int32_t lane, sums s)
+{
+    float *out = g->out + (int64_t)i * g->out_row + lane, each[LINE_LANES] = {0};
+    const int32_t left = g->lanes - lane < LINE_LANES ? g->lanes - lane : LINE_LANES;
+    if (left <= 0) return;
+    memcpy(each, out, (size_t)left * sizeof *out);
+    part_store(each, part_fma(part_set1(g->a_scales[i]), part_from(s), part_load(each)));
+    memcpy(out, each, (size_t)left * sizeof *out);
+}
+
+/* A tile's sums into its results; b: behind the last step of each line. */
+V16_INLINE void q8_fold(const q8_product *g, int32_t i, int32_t lane, const int rows,
+                        const int lines, const bool keys, const uint8_t *const b[TILE_LINES],
+                        sums s[TILE_ROWS][TILE_LINES])
+{
+    if (keys) {
+        LINEAR_UNROLL for (int r = 0; r < rows; r++) LINEAR_UNROLL for (int j = 0; j < lines; j++)
+            fold_keys(g, i + r, lane + j * LINE_LANES, b[j], s[r][j]);
+    } else if (lane + lines * LINE_LANES <= g->lanes) {
+        LINEAR_UNROLL for (int r = 0; r < rows; r++) LINEAR_UNROLL for (int j = 0; j < lines; j++)
+            fold_values(g, i + r, lane + j * LINE_LANES, s[r][j]);
+    } else {
+        LINEAR_UNROLL for (int r = 0; r < rows; r++) LINEAR_UNROLL for (int j = 0; j < lines; j++)
+            fold_some_values(g, i + r, lane + j * LINE_LANES, s[r][j]);
     }
 }
 
@@ -96,19 +119,12 @@ V16_INLINE void q8_tile(const q8_product *g, int32_t i, int32_t lane, const int 
         }
         LINEAR_UNROLL for (int j = 0; j < lines; j++) b[j] += g->b_step;
         a += 16;
-        if (ahead) ahead += QUADS_BYTES;
-    }
-    LINEAR_UNROLL for (int r = 0; r < rows; r++)
-    {
-        LINEAR_UNROLL for (int j = 0; j < lines; j++)
-        {
-            const int32_t at = lane + j * LINE_LANES;
-            if (keys)
-                fold_keys(g, i + r, at, b[j], s[r][j]);
-            else
-                fold_values(g, i + r, at, s[r][j]);
+        if (ahead) {
+            __builtin_prefetch(ahead + QUADS_BYTES, 0, 2);
+            ahead += AHEAD_BYTES;
         }
     }
+    q8_fold(g, i, lane, rows, lines, keys, b, s);
 }
 
 /* The next tile, and what it asks for ahead. */
@@ -117,7 +133,7 @@ V16_INLINE void q8_next(const q8_product *g, int32_t i, int32_t lane, const int 
 {
     if (*asked < g->ahead_bytes) {
         q8_tile(g, i, lane, rows, lines, keys, g->ahead + *asked);
-        *asked += (int64_t)g->steps * QUADS_BYTES;
+        *asked += (int64_t)g->steps * AHEAD_BYTES;
     } else {
         q8_tile(g, i, lane, rows, lines, keys, NULL);
     }
@@ -204,10 +220,10 @@ V16_INLINE float quantize_weights(const float *weights, const uint8_t *scales, s
     {
         const v16i code = v16_to_i(v16_mul(w[j], inverse));
         bytes_store(codes + 16 * j, code);
-        total = v16_add(total, v16_from_i(code));
+        if (SUMS_OF_VALUES) total = v16_add(total, v16_from_i(code));
     }
-    *sum = (int32_t)v16_reduce_add(total);
-    return some ? max / 255.0f : 0.0f;
+    *sum = SUMS_OF_VALUES ? (int32_t)v16_reduce_add(total) : 0;
+    return some ? max * (1.0f / 255.0f) : 0.0f;
 }
 
 /* The tile's scratch: one set of codes, scales and sums for queries, one for weights. */

@@ -21,6 +21,7 @@ V16_INLINE void bytes_store(void *to, v16i a)
 }
 
 #define begin_keys(sum) v16i_set1(-128 * (sum))
+#define SUMS_OF_VALUES 0
 #define begin_values(sum) v16i_set1(0)
 
 V16_INLINE sums dot_keys(sums s, line w, const uint8_t *x)

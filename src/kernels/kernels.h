@@ -73,7 +73,7 @@ typedef struct sluice_kernels {
     /* What sluice_ops' attention does, over keys and values in int8. q is quantised as
      * quantize_head does; score = (f32 of the dot * its scale) * the key's. In blocks of 64
      * positions weights w = exp(score - max) * the value's scale become codes of 0..255 with the
-     * scale max(w) / 255, and acc = fma(scale, f32 of the dot, acc). */
+     * scale max(w) * (1 / 255.0f), and acc = fma(scale, f32 of the dot, acc). */
     void (*attention_q8)(const struct sluice_attention_tile *tile);
 } sluice_kernels;
 

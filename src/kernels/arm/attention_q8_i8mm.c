@@ -6,6 +6,7 @@
 #include "kernels/arm/bytes_neon.h"
 
 #define begin_keys(sum) vdupq_n_s32(0)
+#define SUMS_OF_VALUES 0
 #define begin_values(sum) vdupq_n_s32(0)
 
 V16_INLINE sums dot_keys(sums s, line w, const uint8_t *x)

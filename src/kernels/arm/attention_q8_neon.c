@@ -7,6 +7,7 @@
 #include "kernels/arm/bytes_neon.h"
 
 #define begin_keys(sum) vdupq_n_s32(0)
+#define SUMS_OF_VALUES 1
 #define begin_values(sum) vdupq_n_s32(-128 * (sum))
 
 V16_INLINE sums dot_keys(sums s, line w, const uint8_t *x)

@@ -8,6 +8,7 @@
 #include "kernels/x86/bytes_avx2.h"
 
 #define begin_keys(sum) _mm256_setzero_si256()
+#define SUMS_OF_VALUES 0
 #define begin_values(sum) _mm256_setzero_si256()
 
 V16_INLINE sums dot_keys(sums s, line w, const uint8_t *x)

@@ -25,6 +25,7 @@ V16_INLINE __m512i quad_set1(const uint8_t *x)
 }
 
 #define begin_keys(sum) _mm512_set1_epi32(-128 * (sum))
+#define SUMS_OF_VALUES 0
 #define begin_values(sum) _mm512_setzero_si512()
 #define dot_keys(s, w, x) _mm512_dpbusd_epi32(s, w, quad_set1(x))
 #define dot_values(s, w, x) _mm512_dpbusd_epi32(s, quad_set1(x), w)
