@@ -263,8 +263,8 @@ const cli_command cli_command_serve = {
     .description =
         "Answers /v1/chat/completions, /v1/completions, /v1/responses and /v1/models as OpenAI "
         "does, /v1/messages and /v1/messages/count_tokens as Anthropic does, and /tokenize, "
-        "/detokenize, /health and "
-        "/metrics. Requests join a running batch, so that an expert is read once for "
+        "/detokenize, /tokenizer_info, /health and /metrics. Requests join a running batch, so "
+        "that an expert is read once for "
         "all who need it. What a request asks for and sluice does not do is refused by name.\n"
         "Listens on this machine alone unless told otherwise. Logs hold no prompts unless asked. "
         "SIGTERM and Ctrl-C finish what runs and leave; a second one stops at once.",

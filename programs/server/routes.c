@@ -18,6 +18,7 @@ static const server_route routes[] = {
     {"POST", "/v1/messages/count_tokens", SERVER_API_ANTHROPIC, false, server_anthropic_count},
     {"POST", "/tokenize", SERVER_API_OPENAI, false, server_tokenize},
     {"POST", "/detokenize", SERVER_API_OPENAI, false, server_detokenize},
+    {"GET", "/tokenizer_info", SERVER_API_OPENAI, false, server_tokenizer_info},
 };
 
 static bool matches(const server_route *route, const char *path)

@@ -23,5 +23,6 @@ void server_model(server_request *request);
 void server_metrics(server_request *request);
 void server_tokenize(server_request *request);
 void server_detokenize(server_request *request);
+void server_tokenizer_info(server_request *request);
 
 #endif

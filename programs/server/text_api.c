@@ -1,10 +1,12 @@
-/* /tokenize and /detokenize. Text never becomes special tokens. */
+/* /tokenize, /detokenize and /tokenizer_info. Text in "content" never becomes special tokens; in
+ * "prompt", the form of vLLM that lm-evaluation-harness uses, it does, as it would in a tokenizer
+ * of its own: it asks so which token <|im_end|> is. */
 #include <stdlib.h>
 
 #include "server/fields.h"
 #include "server/routes.h"
 
-static const char *text_member(const server_fields *fields, size_t *length)
+static const char *text_member(const server_fields *fields, size_t *length, sluice_special *special)
 {
     json_t *content = server_field(fields, "content"), *prompt = server_field(fields, "prompt");
     json_t *text = content ? content : prompt;
@@ -14,22 +16,26 @@ static const char *text_member(const server_fields *fields, size_t *length)
         server_field_refuse(fields, "content", "must be a string");
     if (fields->err->status) return NULL;
     *length = json_string_length(text);
+    *special = prompt ? SLUICE_SPECIAL_EVERYWHERE : SLUICE_SPECIAL_NEVER;
     return json_string_value(text);
 }
 
 void server_tokenize(server_request *request)
 {
-    static const char *const known[] = {"content", "prompt", "model", NULL};
+    static const char *const known[] = {"content", "prompt", "add_special_tokens", "model", NULL};
     const server *s = server_request_server(request);
     server_error *err = server_request_error(request);
     server_fields fields = server_fields_of(server_request_json(request), "", err);
     sluice_error why = {0};
     sluice_ids ids = {0};
     size_t length = 0;
+    sluice_special special = SLUICE_SPECIAL_NEVER;
+    bool added = false; /* either way: there is none that begins or ends every text */
     server_fields_only(&fields, known, NULL);
-    const char *text = text_member(&fields, &length);
-    if (text && sluice_tokenizer_encode(s->tokenizer, text, length, SLUICE_SPECIAL_NEVER, &ids,
-                                        &why) != SLUICE_OK)
+    server_field_bool(&fields, "add_special_tokens", &added);
+    const char *text = text_member(&fields, &length, &special);
+    if (text &&
+        sluice_tokenizer_encode(s->tokenizer, text, length, special, &ids, &why) != SLUICE_OK)
         server_error_from(err, &why);
     if (err->status) {
         server_answer_error(request);
@@ -93,4 +99,26 @@ void server_detokenize(server_request *request)
     sluice_text_free(&text);
     server_answer_json(request, 200,
                        json_pack("{s:o, s:O}", "content", content, "prompt", content));
+}
+
+/* The token's text, or null. */
+static json_t *token_text(const server *s, int32_t id)
+{
+    size_t length = 0;
+    const char *bytes = id < 0 ? NULL : sluice_tokenizer_token(s->tokenizer, id, &length);
+    json_t *text = bytes ? json_stringn(bytes, length) : NULL;
+    return text ? text : json_null();
+}
+
+void server_tokenizer_info(server_request *request)
+{
+    const server *s = server_request_server(request);
+    const int32_t end = s->info->n_stop_ids ? s->info->stop_ids[0] : -1;
+    server_answer_json(
+        request, 200,
+        json_pack("{s:s, s:i, s:i, s:n, s:o, s:o, s:b}", "tokenizer_class", "sluice",
+                  "model_max_length", s->info->context, "vocab_size", s->info->vocab, "bos_token",
+                  "eos_token", token_text(s, end), "pad_token",
+                  token_text(s, sluice_tokenizer_find(s->tokenizer, "<|endoftext|>")),
+                  "add_bos_token", 0));
 }

@@ -43,6 +43,16 @@ tokens=$(jq -c .tokens "$scratch/out")
 post /detokenize "{\"tokens\": $tokens}"
 answer 200 '.content == "Hello <|im_end|>"'
 
+# As lm-evaluation-harness finds a tokenizer: "prompt" is what its own would be given, special tokens included.
+get /tokenizer_info
+answer 200 '.eos_token == "<|im_end|>" and .pad_token == "<|endoftext|>" and .bos_token == null and has("bos_token")'
+post /tokenize '{"prompt": "<|im_end|>", "add_special_tokens": false}'
+answer 200 '.tokens == [8178]'
+post /tokenize '{"prompt": "test", "add_special_tokens": 1}'
+answer 400 '.error.param == "add_special_tokens"'
+post /detokenize '{"tokens": [8178]}'
+answer 200 '.prompt == "<|im_end|>"'
+
 post /tokenize "$(head -c 300 "$nano/text/"*.txt | jq -Rsc '{content: .}')"
 answer 200 '.count > 40'
 cp "$scratch/out" "$scratch/ids"
