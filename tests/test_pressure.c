@@ -18,7 +18,7 @@
 
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
-#define TOKENS 24
+#define TOKENS 8
 
 static char root[FOLDERS_PATH_MAX];
 

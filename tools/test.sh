@@ -5,7 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 started=$SECONDS
 skipped=()
-step() { printf '\n=== %s (%d s)\n' "$*" $((SECONDS - started)); }
+stage= # when it began
+took() { [ -z "$stage" ] || printf -- '--- that took %d s\n' $((SECONDS - stage)); }
+step() {
+    took
+    stage=$SECONDS
+    printf '\n=== %s (%d s)\n' "$*" $((SECONDS - started))
+}
 skip() {
     printf '*** SKIPPED: %s\n' "$*"
     skipped+=("$*")
@@ -22,6 +28,7 @@ step "release tests"
 tools/run-ctest.sh build
 
 if [ "${SLUICE_QUICK:-0}" = 1 ]; then
+    took
     printf '\n=== quick run passed in %d s; sanitizers, fuzzing and aarch64 were left out\n' $((SECONDS - started))
     exit 0
 fi
@@ -41,7 +48,7 @@ TSAN_OPTIONS=halt_on_error=1 "${norandom[@]}" tools/run-ctest.sh build/tsan -L t
 step "fuzzing smoke run"
 if have clang; then
     tools/build.sh fuzz
-    SLUICE_FUZZ_SEED=${SLUICE_FUZZ_SEED:-1} tools/fuzz-smoke.sh build/fuzz "${SLUICE_FUZZ_SECONDS:-2}"
+    SLUICE_FUZZ_SEED=${SLUICE_FUZZ_SEED:-1} tools/fuzz-smoke.sh build/fuzz "${SLUICE_FUZZ_SECONDS:-1}"
 else
     skip "fuzzing: no clang"
 fi
@@ -57,5 +64,6 @@ else
     skip "kernels on aarch64: no aarch64-linux-gnu-gcc or no qemu-aarch64"
 fi
 
+took
 printf '\n=== all passed in %d s\n' $((SECONDS - started))
 for what in ${skipped[@]+"${skipped[@]}"}; do printf '*** SKIPPED: %s\n' "$what"; done
