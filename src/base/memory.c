@@ -15,6 +15,9 @@
 #define SMALL 64
 #define PAGE ((size_t)4096)
 #define HUGE_PAGE SLUICE_MEMORY_HUGE_PAGE
+/* From here on memory is a mapping of its own: states that come and go between small allocations
+ * would leave holes in the heap that nobody counts, a tenth of a server's memory. */
+#define MAPPED ((size_t)256 << 10)
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -122,19 +125,35 @@ static size_t rounded(size_t bytes)
     return (bytes + unit - 1) / unit * unit;
 }
 
+static void *map(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
 /* A mapping that starts on a huge page: one huge page too much is mapped and the ends are cut off.
  */
 static void *map_huge(size_t bytes)
 {
     size_t wide = bytes + HUGE_PAGE;
-    char *base = mmap(NULL, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) return NULL;
+    char *base = map(wide);
+    if (!base) return NULL;
     size_t before = (HUGE_PAGE - (uintptr_t)base % HUGE_PAGE) % HUGE_PAGE;
     size_t after = wide - before - bytes;
     if (before) munmap(base, before);
     if (after) munmap(base + before + bytes, after);
     madvise(base + before, bytes, MADV_HUGEPAGE); /* a wish: works without */
     return base + before;
+}
+
+/* Zeroed; below a huge page its pages are there. */
+static void *take(size_t bytes)
+{
+    if (bytes >= HUGE_PAGE) return map_huge(bytes);
+    void *memory =
+        bytes >= MAPPED ? map(bytes) : aligned_alloc(bytes >= PAGE ? PAGE : SMALL, bytes);
+    if (memory) memset(memory, 0, bytes);
+    return memory;
 }
 
 sluice_status sluice_memory_new(sluice_budget *budget, size_t bytes, const char *tag, void **out,
@@ -153,13 +172,7 @@ sluice_status sluice_memory_new(sluice_budget *budget, size_t bytes, const char 
                                tag, (double)taken / 0x1p20, (double)left / 0x1p20,
                                (double)budget->limit / 0x1p20);
     }
-    void *memory;
-    if (taken >= HUGE_PAGE) {
-        memory = map_huge(taken);
-    } else {
-        memory = aligned_alloc(taken >= PAGE ? PAGE : SMALL, taken);
-        if (memory) memset(memory, 0, taken);
-    }
+    void *memory = take(taken);
     if (!memory) {
         if (budget) give_back(budget, taken, tag);
         return sluice_fail(
@@ -207,7 +220,7 @@ void sluice_memory_free(sluice_budget *budget, void *memory, size_t bytes, const
 {
     if (!memory) return;
     size_t taken = rounded(bytes ? bytes : 1);
-    if (taken >= HUGE_PAGE)
+    if (taken >= MAPPED)
         munmap(memory, taken);
     else
         free(memory);
